@@ -1,0 +1,1 @@
+"""The composed graph on Ray Serve, its HTTP contract and its client."""

@@ -1,0 +1,4 @@
+"""What a fraud model is and how one is made, from a payments file to a bundle of data files.
+
+Nothing here knows Ray or the web, and importing it does nothing.
+"""

@@ -1,0 +1,165 @@
+"""Part the rows into train, validation and test, and the training rows into folds.
+
+A row's part never depends on a seed: it follows from its timestamp or, where there is none, from
+a salted hash of its content. So two sweeps over one file can never trade test rows for training
+rows, and identical rows always lie on the same side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.data import Columns, Dataset
+from training.errors import DataRefused
+
+TRAIN, VALIDATION = 0.70, 0.15  # the rest is test
+PARTS = ("train", "validation", "test")
+
+_SALT = b"fraudray rows 1"
+_PART_SALT = np.uint64(0x9E3779B97F4A7C15)
+_FOLD_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
+
+Rows = NDArray[np.intp]
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row positions of the three parts, in the order of the file."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    method: Literal["time", "hash"]
+
+    def items(self) -> list[tuple[str, Rows]]:
+        """Name and rows of each part."""
+        return [(name, getattr(self, name)) for name in PARTS]
+
+
+def row_hashes(columns: Columns) -> Hashes:
+    """One 64-bit hash per row of what is in it, the same on every machine.
+
+    Parameters
+    ----------
+    columns
+        Input columns of shape (n,). Their order does not matter, and a missing value counts like
+        an absent column, so rows of files with fewer columns can be compared.
+    """
+    total = np.zeros(len(next(iter(columns.values()))), np.uint64)
+    for name, values in columns.items():
+        key = _digest(name.encode())
+        if values.dtype == object:
+            codes, distinct = pd.factorize(values)
+            known = np.array([_digest(str(v).encode()) for v in distinct], np.uint64)
+            hashed = known[codes] if len(known) else np.zeros(len(values), np.uint64)
+            missing = codes < 0
+        else:
+            numbers = values.astype(np.float64) + 0.0  # -0.0 and 0.0 are one value
+            hashed, missing = numbers.view(np.uint64), np.isnan(numbers)
+        total += np.where(missing, np.uint64(0), _mix(hashed ^ key))
+    return _mix(total)
+
+
+def split(dataset: Dataset) -> Split:
+    """Part a dataset 70 / 15 / 15, by time where there is a timestamp, else by row hash.
+
+    Raises
+    ------
+    DataRefused
+        If a part would lack one of the classes: nothing could be chosen or measured on it.
+    """
+    times = dataset.timestamp
+    if times is not None:
+        first, second = np.sort(times)[
+            [int(len(times) * TRAIN), int(len(times) * (TRAIN + VALIDATION))]
+        ]
+        part = (times >= first).astype(int) + (times >= second)
+        method: Literal["time", "hash"] = "time"
+    else:
+        unit = _unit(_mix(row_hashes(dataset.columns) ^ _PART_SALT))
+        part = (unit >= TRAIN).astype(int) + (unit >= TRAIN + VALIDATION)
+        method = "hash"
+    parts = [np.flatnonzero(part == i) for i in range(3)]
+    for name, rows in zip(PARTS, parts, strict=True):
+        _both_classes(dataset, rows, f"the {name} rows (split by {method})")
+    return Split(*parts, method=method)
+
+
+def folds(train: Dataset, count: int) -> list[tuple[Rows, Rows]]:
+    """Cross-validation inside the training rows: pairs of (rows to fit, rows held out).
+
+    With a timestamp each fold is held out after all rows it is judged by (an expanding window);
+    otherwise each class is dealt evenly over the folds by row hash, identical rows together.
+
+    Raises
+    ------
+    DataRefused
+        If there are fewer frauds than folds, or a fold would lack a class.
+    """
+    frauds = int(train.label.sum())
+    if frauds < count:
+        raise DataRefused(
+            f"{train.source}: {frauds} frauds in the training rows are too few for {count} folds"
+        )
+    times = train.timestamp
+    if times is not None:
+        # Blocks of equal size in time; the first is only ever fitted on.
+        edges = np.sort(times)[[len(times) * i // (count + 1) for i in range(1, count + 1)]]
+        block = np.searchsorted(edges, times, side="right")
+        pairs = [(np.flatnonzero(block < i), np.flatnonzero(block == i))
+                 for i in range(1, count + 1)]  # fmt: skip
+    else:
+        hashes = _mix(row_hashes(train.columns) ^ _FOLD_SALT)
+        distinct, inverse = np.unique(hashes, return_inverse=True)
+        fraud = np.zeros(len(distinct), bool)
+        fraud[inverse[train.label == 1]] = True
+        fold_of = np.empty(len(distinct), int)
+        for kind in (True, False):
+            members = fraud == kind
+            fold_of[members] = np.arange(members.sum()) % count
+        fold = fold_of[inverse]
+        pairs = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(count)]
+    for number, (fit, held_out) in enumerate(pairs, 1):
+        _both_classes(train, fit, f"the rows to fit of fold {number} of {count}")
+        _both_classes(train, held_out, f"the rows held out of fold {number} of {count}")
+    return pairs
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Sixteen hex digits that change when any row's inputs or label change, not with row order."""
+    hashes = _mix(row_hashes(dataset.columns) + dataset.label.astype(np.uint64))
+    return blake2b(np.sort(hashes).tobytes(), digest_size=8).hexdigest()
+
+
+def _both_classes(dataset: Dataset, rows: Rows, what: str) -> None:
+    frauds = int(dataset.label[rows].sum())
+    if frauds in (0, len(rows)):
+        raise DataRefused(
+            f"{dataset.source}: {what} hold {frauds} frauds in {len(rows):,} rows; both classes "
+            f"are needed in every part (the file has {int(dataset.label.sum())} frauds "
+            f"in {len(dataset):,} rows)"
+        )
+
+
+def _digest(text: bytes) -> np.uint64:
+    digest = blake2b(text, digest_size=8, key=_SALT).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
+
+
+def _mix(x: Hashes) -> Hashes:
+    """Spread 64 bits evenly (the finaliser of SplitMix64, public domain, Vigna 2015)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _unit(hashes: Hashes) -> NDArray[np.float64]:
+    """Hashes as numbers in [0, 1)."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
