@@ -1,1 +1,4 @@
-"""The command line of fraudray."""
+"""fraudray: fraud detection for payments, end to end on Ray.
+
+This package ties the others together: the command line and the demo.
+"""

@@ -22,7 +22,6 @@ from training.bundle import ModelBundle
 from training.data import Columns
 from training.errors import FraudrayError
 from training.spec import DatasetSpec
-from training.tracking import CHAMPION, Tracking
 
 CONFIG = Path(__file__).with_name("serve.yaml")
 NAME = "fraudray"
@@ -35,7 +34,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str
-    alias: str = CHAMPION
+    alias: str
 
 
 class NoChampion(FraudrayError):
@@ -67,7 +66,7 @@ class Ingress:
         probability = self.model.remote(matrix)
         return await self.threshold.remote(probability, request_id)
 
-    def __serve_build_asgi_app__(self) -> Starlette:  # noqa: PLW3201
+    def __serve_build_asgi_app__(self) -> Starlette:
         """Ray Serve asks for the application once the replica is made."""
         return http_app(self.spec, self.about, self.score)
 
@@ -77,16 +76,24 @@ Model = serve.deployment(stages.Model, name="Model")
 Threshold = serve.deployment(stages.Threshold, name="Threshold")
 
 
-def build(arguments: Arguments) -> Application:
+def build(args: dict[str, Any]) -> Application:
     """The graph serving the version that the registry's alias names now.
+
+    Parameters
+    ----------
+    args
+        The fields of `Arguments`, as `serve.yaml` gives them.
 
     Raises
     ------
     NoChampion
         If no version bears the alias.
     """
+    from training.tracking import Tracking  # seconds to import, and replicas import this module
+
+    arguments = Arguments.model_validate(args)
     tracking = Tracking()
-    version = tracking.champion(arguments.model)
+    version = tracking.aliased(arguments.model, arguments.alias)
     if version is None:
         raise NoChampion(
             f"{arguments.model} has no {arguments.alias} yet; make one with "
@@ -94,7 +101,7 @@ def build(arguments: Arguments) -> Application:
         )
     bundle = tracking.fetch(version)
     reference = stages.Reference(version.model, version.version, version.key)
-    return Ingress.bind(
+    return Ingress.bind(  # type: ignore[attr-defined]
         about(reference, bundle),
         bundle.spec.to_dict(),
         FeatureEngineering.bind(reference),

@@ -58,9 +58,7 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def predict(
-        self, payments: Sequence[Record], *, request_id: str | None = None
-    ) -> list[Answer]:
+    def predict(self, payments: Sequence[Record], *, request_id: str | None = None) -> list[Answer]:
         """Score payments, in order.
 
         Raises

@@ -6,16 +6,24 @@ The same document serves validation, the OpenAPI page and the form of the page f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import pydantic
+import pydantic_core
 from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from training.errors import FraudrayError
-from training.spec import Column, DatasetSpec
+from training.spec import TEXT_LIMIT, Column, DatasetSpec
 
 MAX_PAYMENTS = 10_000
 """Payments in one request."""
+
+MAX_FIELDS = 100
+"""Fields in one payment."""
+
+MAX_PROBLEMS = 1000
+"""Problems named in one answer."""
 
 Record = dict[str, Any]
 
@@ -46,8 +54,11 @@ class BadRequest(FraudrayError):
     """A request that breaks the contract, with every problem found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__()
         self.problems = list(problems)
-        super().__init__("; ".join(map(problem_text, self.problems)))
+
+    def __str__(self) -> str:
+        return "; ".join(map(problem_text, self.problems))
 
 
 class PaymentContract:
@@ -62,10 +73,7 @@ class PaymentContract:
         fields: dict[str, Any] = {name: _field(c) for name, c in spec.columns.items()}
         config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
         self.payment = pydantic.create_model("Payment", __config__=config, **fields)
-        self._one = TypeAdapter(self.payment)
-        self._many = TypeAdapter(
-            Annotated[list[self.payment], Field(min_length=1, max_length=MAX_PAYMENTS)]  # type: ignore[name-defined]
-        )
+        self._adapter: TypeAdapter[Any] = TypeAdapter(self.payment)
 
     def read(self, body: bytes) -> tuple[list[Record], bool]:
         """Check a JSON body.
@@ -82,36 +90,49 @@ class PaymentContract:
         BadRequest
             Naming every bad field, what was expected and what it held.
         """
-        many = body.lstrip()[:1] == b"["
         try:
-            if many:
-                return [dict(p) for p in self._many.validate_json(body)], True
-            return [dict(self._one.validate_json(body))], False
-        except pydantic.ValidationError as error:
-            raise BadRequest([self._problem(e, many) for e in error.errors()]) from None
+            content = pydantic_core.from_json(body)
+        except ValueError as error:
+            raise BadRequest([_problem(0, "", f"JSON ({error})", None)]) from None
+        many = isinstance(content, list)
+        payments = content if many else [content]
+        if not 1 <= len(payments) <= MAX_PAYMENTS:
+            wanted = f"1 to {MAX_PAYMENTS:,} payments"
+            raise BadRequest([_problem(0, "", wanted, len(payments))])
+        records, problems = [], []
+        for number, payment in enumerate(payments):
+            try:
+                records.append(dict(self._adapter.validate_python(payment)))
+            except pydantic.ValidationError as error:
+                problems += self._problems(number, payment, error)
+                if len(problems) > MAX_PROBLEMS:
+                    break  # a caller who sends this is not helped by more
+        if problems:
+            raise BadRequest(problems[:MAX_PROBLEMS])
+        return records, many
 
-    def _problem(self, error: Any, many: bool) -> Problem:
-        place = list(error["loc"])
-        payment = int(place.pop(0)) if many and place and isinstance(place[0], int) else 0
-        name = str(place[0]) if place else ""
-        value = error["input"]
-        match error["type"]:
-            case "missing":
-                column = self.spec.columns[name]
-                return Problem(payment=payment, field=name,
-                               expectation=f"{column.expectation}; the field is required",
-                               value=None)  # fmt: skip
-            case "extra_forbidden":
-                expectation = f"no such field; there are {', '.join(self.spec.columns)}"
-            case "json_invalid":
-                expectation, value = f"JSON ({error['ctx']['error']})", None
-            case "too_short" | "too_long":
-                expectation, value = f"1 to {MAX_PAYMENTS:,} payments", error["ctx"]["actual_length"]
-            case _ if name:
-                expectation = self.spec.columns[name].expectation
-            case _:
-                expectation = "one payment as a JSON object, or a list of them"
-        return Problem(payment=payment, field=name, expectation=expectation, value=_short(value))
+    def _problems(
+        self, number: int, payment: Any, error: pydantic.ValidationError
+    ) -> list[Problem]:
+        if not isinstance(payment, dict):
+            wanted = "one payment as a JSON object, or a list of them"
+            return [_problem(number, "", wanted, payment)]
+        if len(payment) > MAX_FIELDS:
+            return [_problem(number, "", f"at most {MAX_FIELDS} fields", len(payment))]
+        # A field that may be of two types is refused once for each.
+        found = {}
+        for e in error.errors(include_url=False):
+            name = str(e["loc"][0])
+            column = self.spec.columns.get(name)
+            value = e["input"]
+            if column is None:
+                wanted = f"no such field; there are {', '.join(self.spec.columns)}"
+            elif e["type"] == "missing":
+                wanted, value = f"{column.expectation}; the field is required", None
+            else:
+                wanted = column.expectation
+            found[name] = _problem(number, name, wanted, value)
+        return list(found.values())
 
 
 def form_fields(spec: DatasetSpec) -> list[dict[str, Any]]:
@@ -139,9 +160,9 @@ def _field(column: Column) -> tuple[Any, Any]:
                 ),
             ]
         case "boolean":
-            kind = Annotated[int, Field(ge=0, le=1)] | bool
+            kind = Annotated[float, Field(ge=0, le=1, multiple_of=1)] | bool
         case _:
-            kind = Annotated[str, Field(max_length=200)]
+            kind = Annotated[str, Field(max_length=TEXT_LIMIT)]
     unit = f" [{column.unit}]" if column.unit else ""
     about = Field(
         default=... if column.required else None,
@@ -151,7 +172,14 @@ def _field(column: Column) -> tuple[Any, Any]:
     return kind | None, about
 
 
+def _problem(payment: int, field: str, expectation: str, value: Any) -> Problem:
+    return Problem(payment=payment, field=field[:100], expectation=expectation, value=_short(value))
+
+
 def _short(value: Any) -> Any:
-    if isinstance(value, str | int | float | bool | None):
-        return value[:100] if isinstance(value, str) else value
+    """A value as an answer can carry it: not at length, and NaN, which JSON lacks, as text."""
+    if isinstance(value, str):
+        return value[:100]
+    if value is None or (isinstance(value, int | float) and abs(value) < 1e18):
+        return value
     return repr(value)[:100]

@@ -1,4 +1,4 @@
-"""What each stage of the graph does, as plain classes; `serve_app.app` makes deployments of them."""
+"""What each stage of the graph does, as plain classes; `app.py` makes deployments of them."""
 
 from __future__ import annotations
 

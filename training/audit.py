@@ -16,9 +16,9 @@ from training.spec import HOUR_OF_DAY
 from training.split import Split, row_hashes, split
 
 SEPARATES = 0.95
-"""Average precision from which a column tells the classes apart alone."""
+"""Skill from which a column tells the classes apart alone."""
 MISSINGNESS_TELLS = 0.5
-"""Average precision from which the mere absence of a value gives the label away."""
+"""Skill from which the mere absence of a value gives the label away."""
 _CLOCK_HOURS = 12  # payments by the hour that span less than this are no clock
 
 Severity = Literal["error", "warning", "note"]
@@ -139,7 +139,11 @@ def _columns(train: Dataset) -> Iterator[Finding]:
         if (score := _alone(values, missing, label)) >= SEPARATES:
             yield Finding("error", "separates", name, _separates(name, values, label, score))
         column = train.spec.inputs[name]
-        if column.unit == HOUR_OF_DAY and known.max() - known.min() < _CLOCK_HOURS:
+        if (
+            column.type == "number"
+            and column.unit == HOUR_OF_DAY
+            and known.max() - known.min() < _CLOCK_HOURS
+        ):
             yield Finding(
                 "warning", "not-a-clock", name,
                 f"{name} is taken as the {HOUR_OF_DAY} but does not look like a clock: "
@@ -148,11 +152,9 @@ def _columns(train: Dataset) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _missingness(
-    name: str, missing: NDArray[np.bool_], label: NDArray[np.int8]
-) -> Finding | None:
+def _missingness(name: str, missing: NDArray[np.bool_], label: NDArray[np.int8]) -> Finding | None:
     fraud = label == 1
-    score = max(average_precision_score(label, m) for m in (missing, ~missing))
+    score = max(_skill(label, m) for m in (missing, ~missing))
     if score < MISSINGNESS_TELLS:
         return None
     if (missing == fraud).all():
@@ -166,24 +168,30 @@ def _missingness(
         )
     return Finding(
         "error", "missingness-tells", name,
-        f"{how}. That gives the label away (average precision {score:.2f}) and will not hold in "
-        f"service, so {name} is left out of the features",
+        f"{how}. That gives the label away {_scale(score)} and will not hold in service, so {name} "
+        f"is left out of the features",
     )  # fmt: skip
 
 
 def _alone(values: NDArray[Any], missing: NDArray[np.bool_], label: NDArray[np.int8]) -> float:
-    """Average precision of a column as the only score, rising or falling, on its known values."""
+    """Skill of a column as the only score, rising or falling, on its known values."""
     known, label = values[~missing], label[~missing]
     if not 0 < label.sum() < len(label):
         return 0.0  # the known values are all of one class: missingness tells, not the value
     if known.dtype == object:
         codes, _ = pd.factorize(known)
         known = (np.bincount(codes, label) / np.bincount(codes))[codes]
-    return float(max(average_precision_score(label, sign * known) for sign in (1, -1)))
+    return max(_skill(label, sign * known) for sign in (1, -1))
+
+
+def _skill(label: NDArray[np.int8], score: NDArray[Any]) -> float:
+    """Average precision above that of alerting on every row: 1 is perfect, 0 is no better."""
+    prevalence = label.mean()
+    return float((average_precision_score(label, score) - prevalence) / (1 - prevalence))
 
 
 def _separates(name: str, values: NDArray[Any], label: NDArray[np.int8], score: float) -> str:
-    how = f"{name} separates the classes alone (average precision {score:.2f})"
+    how = f"{name} separates the classes alone {_scale(score)}"
     if values.dtype != object:
         fraud, other = values[label == 1], values[label == 0]
         for low, high in ((fraud, other), (other, fraud)):
@@ -194,6 +202,10 @@ def _separates(name: str, values: NDArray[Any], label: NDArray[np.int8], score: 
         f"{how}. If it is known before the payment is decided, nothing else is needed; if not, "
         f"it is the label in disguise. It stays in, and any model will look perfect"
     )
+
+
+def _scale(skill: float) -> str:
+    return f"({skill:.2f}, where 0 is chance and 1 is perfect)"
 
 
 def _twins(dataset: Dataset, parts: Split) -> Iterator[Finding]:

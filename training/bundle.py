@@ -81,9 +81,9 @@ class ModelBundle:
 
     def with_sample(self, dataset: Dataset) -> ModelBundle:
         """The same bundle with a self-test of the dataset's rows."""
-        names = list(self.features.inputs_)
         expected = self.score(dataset.columns).tolist()
-        rows = list(records_of(dataset.frame, names))
+        # Every input, used or not: a file that lacked a required one would be refused.
+        rows = list(records_of(dataset, list(self.spec.inputs)))
         sample = [{"row": r, "probability": p} for r, p in zip(rows, expected, strict=True)]
         return ModelBundle(**{**self.__dict__, "sample": sample})
 
@@ -104,9 +104,9 @@ class ModelBundle:
 
     def save(self, folder: Path) -> None:
         """Write the bundle's files into a folder, which must be new or empty."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise BundleError(f"{folder}: is not empty; a bundle is never written over another")
+        folder.mkdir(parents=True, exist_ok=True)
         decision = {"calibration": asdict(self.calibration), "choice": asdict(self.choice)}
         _write_json(folder / "spec.json", self.spec.to_dict())
         _write_json(folder / "features.json", self.features.to_dict())

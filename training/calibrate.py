@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 _EDGE = 1e-6  # a forest says exactly 0 or 1; its log-odds must stay finite
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """probability = sigmoid(slope * log-odds(score) + offset); rising, so no ranking changes.
+    """probability = sigmoid(slope * log-odds(score) + offset); rising, so no order is reversed.
 
     References
     ----------
@@ -26,6 +25,8 @@ class Calibration:
     @classmethod
     def fit(cls, label: NDArray[np.int8], score: NDArray[np.float64]) -> Calibration:
         """Learn from rows no model was fitted on, each argument of shape (n,)."""
+        from sklearn.linear_model import LogisticRegression  # not needed where one is only applied
+
         frauds = int(label.sum())
         legitimate = len(label) - frauds
         # A row of either class counts a little as the other one, so that separable scores still

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from training.errors import DataRefused, FraudrayError
-from training.spec import Column, DatasetSpec
+from training.spec import TEXT_LIMIT, Column, DatasetSpec
 
 Columns = dict[str, NDArray[Any]]
 """Input columns by name, each of shape (n,): float64 with NaN where a number or boolean is
@@ -101,6 +102,9 @@ def load(path: str | Path, spec: DatasetSpec, *, rejected_to: Path | None = None
     path = Path(path)
     dataset = check(_read(path), spec, source=str(path))
     if len(dataset.rejected):
+        if path.suffix != ".parquet":
+            lines = _line_numbers(path)
+            dataset.rejected["line"] = dataset.rejected["line"].map(lines).fillna(0).astype(int)
         written = _write_rejected(dataset.rejected, path, rejected_to)
         bad = dataset.rejected["line"].nunique()
         total = bad + len(dataset)
@@ -114,6 +118,27 @@ def load(path: str | Path, spec: DatasetSpec, *, rejected_to: Path | None = None
                 f"({examples}); all are listed in {written}"
             )
     return dataset
+
+
+def read_csv(text: Path | IO[str], *, source: str) -> pd.DataFrame:
+    """Read CSV with a header line, every value as text so that a problem can quote it.
+
+    Raises
+    ------
+    DataRefused
+        If it is no such text.
+    """
+    try:
+        # The header is read as a row: pandas would rename a column that is there twice, and take
+        # the first one for an index if the rows are longer than the header.
+        rows = pd.read_csv(text, header=None, dtype=str, keep_default_na=False, na_values=_MISSING,
+                           skipinitialspace=True)  # fmt: skip
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataRefused(f"{source}: is not CSV with a header line: {_line(error)}") from None
+    names = rows.iloc[0].fillna("").str.strip()
+    if twice := sorted(set(names[names.duplicated()])):
+        raise DataRefused(f"{source}: the header names {', '.join(map(repr, twice))} twice")
+    return rows[1:].set_axis(list(names), axis=1).reset_index(drop=True)
 
 
 def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str) -> Dataset:
@@ -168,17 +193,29 @@ def columns_of(records: Sequence[Mapping[str, Any]], inputs: Mapping[str, Column
     for name, column in inputs.items():
         values = [record.get(name) for record in records]
         columns[name] = (
-            np.array(values, object)
+            np.array([text_or_none(v) for v in values], object)
             if column.type == "category"
             else np.array(values, np.float64)  # None becomes NaN, True becomes 1
         )
     return columns
 
 
-def records_of(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows as JSON-ready records of the given columns; missing values become null."""
-    present = [name for name in names if name in frame]
-    values = [[None if pd.isna(v) else v for v in frame[name].tolist()] for name in present]
+def text_or_none(value: Any) -> str | None:
+    """A category's value as every path reads it: trimmed, and None where nothing is left."""
+    return None if pd.isna(value) else str(value).strip() or None
+
+
+def records_of(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows as JSON-ready records of the given inputs; missing values become null."""
+    columns = dataset.columns
+    present = [name for name in names if name in columns]
+    values = []
+    for name in present:
+        column = dataset.spec.columns[name]
+        whole = column.integer or column.type == "boolean"
+        values.append(
+            [None if pd.isna(v) else int(v) if whole else v for v in columns[name].tolist()]
+        )
     return (dict(zip(present, row, strict=True)) for row in zip(*values, strict=True))
 
 
@@ -192,15 +229,22 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        # As text, so that a problem can quote what the file really holds.
-        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=_MISSING,
-                           skipinitialspace=True, on_bad_lines="error")  # fmt: skip
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataRefused(f"{path}: is not a CSV file with a header line: {_line(error)}") from None
+        return read_csv(path, source=str(path))
     except PermissionError:
         raise FraudrayError(f"{path}: may not be read") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are of these two
         raise DataRefused(f"{path}: is not a readable Parquet file: {_line(error)}") from None
+
+
+def _line_numbers(path: Path) -> dict[int, int]:
+    """Where each row begins, by the number it would have without blank and wrapped lines."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader, begins, found = csv.reader(file), 1, []
+        for row in reader:
+            if row:
+                found.append(begins)
+            begins = reader.line_num + 1
+    return dict(enumerate(found, 1))
 
 
 def _convert(
@@ -213,16 +257,21 @@ def _convert(
         return np.nan_to_num(values).astype(np.int8), np.isnan(values), "0 or 1"
     column = spec.columns.get(name)
     if column is None or column.role in ("entity", "annotation"):
-        return _texts(raw, missing), None, ""
+        return _texts(raw), None, ""
     if column.role == "timestamp":
-        times = pd.to_datetime(raw, format="ISO8601", utc=True, errors="coerce")
+        # pandas also takes words such as "now" for a time.
+        dated = raw.astype(str).str.match(r"\s*\d{4}")
+        times = pd.to_datetime(raw.where(dated), format="ISO8601", utc=True, errors="coerce")
         moments = times.dt.tz_localize(None).to_numpy("datetime64[us]")
         return moments, np.isnat(moments), "an ISO 8601 date and time"
     if column.type == "category":
-        return _texts(raw, missing), None, ""
+        texts = _texts(raw)
+        return texts, texts.str.len().gt(TEXT_LIMIT).to_numpy(bool), column.expectation
     if column.type == "boolean":
         values = _booleans(raw)
         return values, np.isnan(values) & ~missing, column.expectation
+    if raw.dtype.kind in "mMb":  # pandas would take times for nanoseconds, booleans for 0 and 1
+        return np.full(len(raw), np.nan), ~missing, column.expectation
     numbers = pd.to_numeric(raw, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     bad = ~np.isfinite(numbers) & ~missing
     if column.minimum is not None:
@@ -236,13 +285,12 @@ def _convert(
 
 def _booleans(raw: pd.Series[Any]) -> NDArray[np.float64]:
     text = raw.astype(object).map(lambda v: str(v).strip().lower(), na_action="ignore")
-    return text.map(_BOOLEAN).to_numpy(np.float64, na_value=np.nan)
+    return np.asarray(text.map(_BOOLEAN).to_numpy(na_value=np.nan), np.float64)
 
 
-def _texts(raw: pd.Series[Any], missing: NDArray[np.bool_]) -> pd.Series[Any]:
+def _texts(raw: pd.Series[Any]) -> pd.Series[Any]:
     """Texts and None; the type is given because pandas would infer its own, with NaN."""
-    texts = [None if m else str(v).strip() for v, m in zip(raw.tolist(), missing, strict=True)]
-    return pd.Series(texts, dtype=object)
+    return pd.Series([text_or_none(v) for v in raw.tolist()], dtype=object)
 
 
 def _write_rejected(rejected: pd.DataFrame, path: Path, to: Path | None) -> Path:
@@ -253,7 +301,9 @@ def _write_rejected(rejected: pd.DataFrame, path: Path, to: Path | None) -> Path
         except OSError:
             continue
         return target
-    raise FraudrayError(f"{name}: the rejected rows can be written neither beside the file nor here")
+    raise FraudrayError(
+        f"{name}: the rejected rows can be written neither beside the file nor here"
+    )
 
 
 def _line(error: Exception) -> str:

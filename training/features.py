@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from training.data import Columns
+from training.errors import DataRefused
 from training.preprocess import AsIs, Encoder, Matrix, OneHot, Scale, Values, impute, most_frequent
 from training.spec import Bins, Cross, DatasetSpec, Feature, Ratio
 
@@ -62,7 +63,13 @@ class FeatureEngineering:
         self.exclude = frozenset(exclude)
 
     def fit(self, columns: Columns) -> Self:
-        """Learn from training rows, columns of shape (n,)."""
+        """Learn from training rows, columns of shape (n,).
+
+        Raises
+        ------
+        DataRefused
+            If no column is left.
+        """
         self.fill_ = {}
         for name, column in self.spec.inputs.items():
             if name in self.exclude or name not in columns:
@@ -75,6 +82,8 @@ class FeatureEngineering:
                 fill = most_frequent(values)
             if fill is not None:
                 self.fill_[name] = fill
+        if not self.fill_:
+            raise DataRefused("no column is left to learn from: each is absent, empty or excluded")
         self.encoders_ = {}
         for name, values in self._derive(columns).items():
             source: Any = self.spec.inputs.get(name) or self.spec.features[name]
@@ -145,9 +154,10 @@ def _derived(feature: Feature, columns: Columns) -> Values:
             return np.array(pairs, object)
         case Ratio():
             numerator, denominator = columns[feature.numerator], columns[feature.denominator]
-            ratio: NDArray[np.float64] = np.divide(
-                numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0
-            )
+            with np.errstate(over="ignore"):
+                ratio: NDArray[np.float64] = np.divide(
+                    numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0
+                )
             return np.nan_to_num(ratio)  # huge over tiny stays finite
         case Bins():
             labels = np.array(feature.labels, object)

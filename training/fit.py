@@ -12,6 +12,7 @@ from training.audit import Audit
 from training.bundle import ModelBundle
 from training.calibrate import Calibration
 from training.data import Dataset
+from training.errors import UsageError
 from training.evaluate import Metrics
 from training.features import FeatureEngineering
 from training.models import Model, family, with_defaults
@@ -44,6 +45,8 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before any work is done."""
         with_defaults(family(self.family), self.params)
+        if not 0 <= self.smote <= 1:
+            raise UsageError(f"the SMOTE ratio must be from 0 (none) to 1, it is {self.smote:g}")
         Policy.parse(self.policy)
 
     @property
@@ -64,9 +67,7 @@ def fit_model(
         Shapes (n, d) and (n,).
     """
     rows, labels = smote(matrix, label, ratio=recipe.smote, seed=recipe.seed)
-    return family(recipe.family).fit(
-        rows, labels, recipe.params, seed=recipe.seed, threads=threads
-    )
+    return family(recipe.family).fit(rows, labels, recipe.params, seed=recipe.seed, threads=threads)
 
 
 def train(dataset: Dataset, recipe: Recipe, report: Audit, *, threads: int = 1) -> ModelBundle:

@@ -3,6 +3,9 @@
 A fitted model is a small object that turns a matrix into probabilities and itself into bytes.
 None of the formats is a pickle: arrays for the linear model, treelite's checkpoint for the forest,
 UBJSON for the boosted trees.
+
+Each library is imported where it is used: a replica that serves one model would otherwise spend
+seconds on loading what it never calls.
 """
 
 from __future__ import annotations
@@ -10,17 +13,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
-import treelite
-import xgboost
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 
 from training.errors import UsageError
 from training.preprocess import Matrix
+
+if TYPE_CHECKING:
+    import treelite
+    import xgboost
 
 Probability = NDArray[np.float64]
 Params = Mapping[str, float]
@@ -66,6 +69,8 @@ class LinearModel:
         cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
     ) -> Self:
         """Fit with scikit-learn's lbfgs solver, which draws nothing and takes one thread."""
+        from sklearn.linear_model import LogisticRegression
+
         del seed, threads
         fitted = LogisticRegression(**with_defaults(cls, params), max_iter=2000).fit(matrix, label)
         return cls(fitted.coef_[0], float(fitted.intercept_[0]))
@@ -104,6 +109,9 @@ class ForestModel:
         cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
     ) -> Self:
         """Fit with scikit-learn."""
+        import treelite
+        from sklearn.ensemble import RandomForestClassifier
+
         forest = RandomForestClassifier(
             **with_defaults(cls, params), random_state=seed, n_jobs=threads
         ).fit(matrix, label)
@@ -111,6 +119,8 @@ class ForestModel:
 
     def probability(self, matrix: Matrix) -> Probability:
         """Shape (n,)."""
+        import treelite
+
         # scikit-learn compares in float32 with float64 thresholds; treelite takes one type.
         rounded = matrix.astype(np.float32).astype(np.float64)
         return treelite.gtil.predict(self.trees, rounded, nthread=1).reshape(len(matrix), -1)[:, -1]
@@ -122,6 +132,8 @@ class ForestModel:
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read back what `to_bytes` gave."""
+        import treelite
+
         return cls(treelite.Model.deserialize_bytes(content))
 
 
@@ -142,6 +154,8 @@ class BoosterModel:
         cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
     ) -> Self:
         """Fit by histogram on the log loss."""
+        import xgboost
+
         settings = with_defaults(cls, params)
         rounds = int(settings.pop("n_estimators"))
         settings |= {"objective": "binary:logistic", "tree_method": "hist", "seed": seed}
@@ -161,6 +175,8 @@ class BoosterModel:
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read back what `to_bytes` gave."""
+        import xgboost
+
         booster = xgboost.Booster(model_file=bytearray(content))
         booster.set_param({"nthread": 1})
         return cls(booster)

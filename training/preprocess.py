@@ -19,6 +19,10 @@ Values = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 
+_FAR = 1e30
+"""Scaled values end here: beyond any real one, and sums of many stay finite, in float32 too."""
+
+
 class _Learned(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +37,7 @@ def impute(values: Values, fill: float | str) -> Values:
     """Replace missing values of shape (n,): NaN in floats, None in objects."""
     if values.dtype != object:
         return np.where(np.isnan(values), fill, values)
-    missing = np.equal(values, None)
+    missing = pd.isna(values)
     return np.where(missing, fill, values) if missing.any() else values
 
 
@@ -82,12 +86,11 @@ class Scale(_Learned):
         if skewed:
             values = signed_log(values)
             center, spread = values.mean(), values.std()
-            # A constant column has a deviation of a few ulps, not 0: noise is no spread.
-            if spread <= 10 * np.finfo(float).eps * max(abs(center), 1.0):
-                spread = 1.0
         else:
-            center = values.min()
-            spread = (values.max() - center) or 1.0
+            center, spread = values.min(), values.max() - values.min()
+        # A constant column may spread by a few ulps: noise is no spread.
+        if not 10 * np.finfo(float).eps * max(abs(center), 1.0) < spread < np.inf:
+            spread = 1.0
         return cls(log=skewed, center=float(center), spread=float(spread))
 
     def names(self, column: str) -> list[str]:
@@ -97,7 +100,9 @@ class Scale(_Learned):
     def transform(self, values: Values) -> Matrix:
         """Shape (n,) to (n, 1)."""
         values = signed_log(values) if self.log else values
-        return ((values - self.center) / self.spread)[:, None]
+        with np.errstate(over="ignore"):
+            scaled = (values - self.center) / self.spread
+        return np.clip(scaled, -_FAR, _FAR)[:, None]
 
 
 class AsIs(_Learned):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
 
 from training.errors import DataRefused, UsageError
@@ -47,6 +46,10 @@ def smote(
             f"SMOTE needs more than {NEIGHBOURS} frauds in the rows it is given, to have "
             f"{NEIGHBOURS} neighbours each; there are {frauds}. Use ratio 0 or more data"
         )
+    if int(ratio * (len(label) - frauds)) <= frauds:
+        return matrix, label  # the ratio asks for less than one more row
+    from imblearn.over_sampling import SMOTE  # a second to import, and half the trials do without
+
     sampler = SMOTE(sampling_strategy=ratio, k_neighbors=NEIGHBOURS, random_state=seed)
     resampled, labels = sampler.fit_resample(matrix, label)
     return resampled, labels

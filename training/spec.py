@@ -18,6 +18,9 @@ from training.errors import UsageError
 
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
+TEXT_LIMIT = 200
+"""Characters of a text in a file or a request."""
+
 HOUR_OF_DAY = "hour of the day"
 """The unit of a column that is a time on a clock; the audit checks that it looks like one."""
 
@@ -83,8 +86,8 @@ class Column(_Frozen):
     @property
     def expectation(self) -> str:
         """What a value must be, in words."""
-        if self.type == "category":
-            return "a text"
+        if self.type in ("category", "text"):
+            return f"a text of at most {TEXT_LIMIT} characters"
         if self.type == "boolean":
             return "0 or 1"
         kind = "a whole number" if self.integer else "a number"

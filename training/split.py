@@ -89,7 +89,7 @@ def split(dataset: Dataset) -> Split:
     parts = [np.flatnonzero(part == i) for i in range(3)]
     for name, rows in zip(PARTS, parts, strict=True):
         _both_classes(dataset, rows, f"the {name} rows (split by {method})")
-    return Split(*parts, method=method)
+    return Split(parts[0], parts[1], parts[2], method)
 
 
 def folds(train: Dataset, count: int) -> list[tuple[Rows, Rows]]:

@@ -45,7 +45,7 @@ class Curve:
         """Make the curve of rows with both classes, each argument of shape (n,)."""
         order = np.argsort(-probability, kind="stable")
         scores, frauds = probability[order], label[order].astype(np.int64)
-        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # noqa: FBT003
+        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
         middle = (scores[ends[:-1]] + scores[ends[:-1] + 1]) / 2
         # A midpoint of two neighbouring floats can round down onto the lower one.
         middle = np.where(middle > scores[ends[:-1] + 1], middle, scores[ends[:-1]])
@@ -145,7 +145,7 @@ class Policy:
             value = float(next(filter(None, map(found.group, "bfa")), "1"))
         except ValueError:
             value = -1.0
-        if value <= 0 or (kind not in ("max-f1", "max-fbeta") and value > 1):
+        if not 0 < value < np.inf or (kind not in ("max-f1", "max-fbeta") and value > 1):
             limit = "above 0" if kind == "max-fbeta" else "above 0 and at most 1"
             raise UsageError(f"the number in the policy {text!r} must be {limit}")
         return cls(found.group(), kind, value)
@@ -159,7 +159,7 @@ class Policy:
         elif self.kind == "precision":
             goal, allowed = curve.recall, curve.precision >= self.value
         else:
-            goal, allowed = curve.recall, curve.alerts <= self.value * curve.rows
+            goal, allowed = curve.recall, curve.alerts / curve.rows <= self.value
         met = bool(allowed.any())
         if not met:  # only a precision floor can be out of reach: come as near as possible
             goal, allowed = curve.precision, np.ones(len(goal), bool)

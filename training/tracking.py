@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import mlflow
 import sqlalchemy
-from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -31,6 +30,9 @@ from training.bundle import ModelBundle
 from training.errors import FraudrayError
 from training.home import VERSION, bundle_folder, home
 from training.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHAMPION = "champion"
 """The registry alias of the version that serves."""
@@ -157,6 +159,22 @@ class Tracking:
         with self._explained():
             self._client.set_terminated(run_id, status)
 
+    @contextmanager
+    def run(self, experiment: str, name: str, *, tags: Mapping[str, Any] = {}) -> Iterator[str]:
+        """A run that is finished with the block: failed by an error, killed by Ctrl-C."""
+        run_id = self.start(self.experiment(experiment), name, tags=tags)
+        status: RunStatus = "FINISHED"
+        try:
+            yield run_id
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except BaseException:
+            status = "FAILED"
+            raise
+        finally:
+            self.finish(run_id, status)
+
     # Registry --------------------------------------------------------------------------------
 
     def register(self, run_id: str, model: str, bundle: ModelBundle) -> Version:
@@ -200,7 +218,7 @@ class Tracking:
         """Every version of a model, the newest first; none if there is no such model."""
         with self._explained():
             # Aliases hang on the model, not on what the search for versions returns.
-            champion = self._alias(model)
+            champion = self._alias(model, CHAMPION)
             found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         versions = [self._version(v, champion) for v in found]
         return sorted(versions, key=lambda v: int(v.version), reverse=True)
@@ -222,7 +240,13 @@ class Tracking:
 
     def champion(self, model: str) -> Version | None:
         """The version that serves, if there is one."""
-        return next((v for v in self.versions(model) if v.champion), None)
+        return self.aliased(model, CHAMPION)
+
+    def aliased(self, model: str, alias: str) -> Version | None:
+        """The version that bears an alias, if there is one."""
+        with self._explained():
+            version = self._alias(model, alias)
+        return None if version is None else self.version(model, version)
 
     def promote(self, model: str, version: str, reason: str) -> Version:
         """Make a version the champion and record why."""
@@ -291,10 +315,10 @@ class Tracking:
             tags=dict(found.tags),
         )
 
-    def _alias(self, model: str) -> str | None:
+    def _alias(self, model: str, alias: str) -> str | None:
         found = self._client.search_registered_models(f"name = '{model}'")
-        champion = found[0].aliases.get(CHAMPION) if found else None
-        return None if champion is None else str(champion)
+        version = found[0].aliases.get(alias) if found else None
+        return None if version is None else str(version)
 
     def _stack(self, model: str) -> list[str]:
         with self._explained():

@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune
 
-from training.tracking import Tracking
+from training.tracking import RunStatus, Tracking
 
 _OWN = ("trial_id", "timestamp", "pid", "date", "hostname", "node_ip", "done", "experiment_tag")
 
@@ -36,6 +36,7 @@ class MLflowCallback(tune.Callback):
         self.experiment = experiment
         self.parent = parent
         self.runs: dict[str, str] = {}
+        self.open: dict[str, str] = {}
 
     @cached_property
     def _tracking(self) -> Tracking:
@@ -65,13 +66,23 @@ class MLflowCallback(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Finish the run."""
         del iteration, trials, info
-        self._tracking.finish(self._run(trial))
+        self._finish(trial, "FINISHED")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Finish the run as failed, with the reason."""
         del iteration, trials, info
         self._tracking.log(self._run(trial), tags={"reason": reason(trial)})
-        self._tracking.finish(self._run(trial), "FAILED")
+        self._finish(trial, "FAILED")
+
+    def stop(self) -> None:
+        """Finish the runs of trials that were cut off."""
+        for run in self.open.values():
+            self._tracking.finish(run, "KILLED")
+        self.open.clear()
+
+    def _finish(self, trial: Any, status: RunStatus) -> None:
+        self._tracking.finish(self._run(trial), status)
+        self.open.pop(trial.trial_id, None)
 
     def _run(self, trial: Any) -> str:
         if trial.trial_id not in self.runs:
@@ -79,7 +90,7 @@ class MLflowCallback(tune.Callback):
                 self.experiment, str(trial), parent=self.parent, tags={"trial": trial.trial_id}
             )
             self._tracking.log(run, params=flat(trial.config))
-            self.runs[trial.trial_id] = run
+            self.runs[trial.trial_id] = self.open[trial.trial_id] = run
         return self.runs[trial.trial_id]
 
 

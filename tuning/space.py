@@ -36,12 +36,15 @@ SPACE: dict[str, dict[str, Range]] = {
 def ratios(natural: float) -> tuple[float, ...]:
     """SMOTE ratios to try: none, and two that part the way from natural to balanced evenly.
 
+    Where frauds are nearly half of the rows there is nothing to resample, and fewer are tried.
+
     Parameters
     ----------
     natural
         Frauds per legitimate row as they come.
     """
-    return (0.0, *(float(f"{natural**power:.2g}") for power in (2 / 3, 1 / 3)))
+    steps = (float(f"{natural**power:.2g}") for power in (2 / 3, 1 / 3))
+    return (0.0, *dict.fromkeys(step for step in steps if natural * 1.05 < step <= 1))
 
 
 def sample(
@@ -89,5 +92,7 @@ def _draw(rng: np.random.Generator, span: Range) -> float:
     low, high, how = span
     if how == "integer":
         return int(rng.integers(int(low), int(high), endpoint=True))
-    value = np.exp(rng.uniform(np.log(low), np.log(high))) if how == "log" else rng.uniform(low, high)
-    return float(f"{value:.3g}")
+    if how == "log":
+        low, high = np.log(low), np.log(high)
+    value = rng.uniform(low, high)
+    return float(f"{np.exp(value) if how == 'log' else value:.3g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -71,8 +70,6 @@ def sweep(
     storage = home() / "sweeps"
     if (storage / name).exists():
         raise UsageError(f"there is a sweep {name!r} already; choose another --name")
-    # Nobody reads the CSV, JSON and TensorBoard files of every trial; MLflow has it all.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, folds=list(folds)), {"cpu": 1}),
         param_space={"recipe": tune.grid_search([asdict(recipe) for recipe in recipes])},
@@ -86,7 +83,11 @@ def sweep(
             verbose=0,
         ),
     )
-    results = tuner.fit()
+    try:
+        results = tuner.fit()
+    except KeyboardInterrupt:
+        tracked_by.stop()
+        raise
     trials = [_read(result) for result in results]
     if all(t.failure for t in trials):
         cause, count = Counter(t.failure for t in trials).most_common(1)[0]

@@ -1,0 +1,46 @@
+# Two commands on a bare clone: `make demo` and `make test`. Everything lands in .venv and .fraudray.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check soak lock clean
+
+help:  ## Say what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+setup: $(VENV)/.complete  ## Make .venv with the pinned packages
+
+# The stamp is written last, so a set-up that was cut off is done again.
+$(VENV)/.complete: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("fraudray needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make setup PYTHON=python3.12")'
+	@echo "Setting up $(VENV): about 2 GB of pinned packages, a few minutes the first time ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## Show all of it, until Ctrl-C; DATA=payments.csv for a file of your own
+	@exec $(BIN)/fraudray demo $(if $(DATA),"$(DATA)")
+
+test: setup  ## Run every test that this machine can run
+	@$(BIN)/python -m pytest
+
+check: setup  ## Lint, types, import contracts and the fast tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -m "not slow and not soak"
+
+soak: setup  ## The long runs: the demo twice, on simulated and on real data
+	@$(BIN)/python -m pytest -m soak -s tests/soak
+
+lock:  ## Resolve requirements.txt anew, for every supported Python at once (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url -o requirements.txt
+
+clean:  ## Remove .venv and caches; .fraudray, which holds your models, stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m fraudray`."""
+
+from fraudray.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""What `evaluate` and `predict` do."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from fraudray.output import number, say, table
+from serve_app.client import Client
+from serve_app.contract import Answer, Record
+from training.bundle import ModelBundle
+from training.data import Dataset, check, load, read_csv, records_of
+from training.errors import DataRefused, UsageError
+from training.evaluate import Metrics
+from training.spec import DatasetSpec
+from training.split import row_hashes
+from training.tracking import Version
+
+CHUNK = 1000
+"""Payments in a request of `predict`."""
+
+
+def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[dict[str, Any]]:
+    """Metrics of all rows and of each value of a column, with counts and twins.
+
+    Returns
+    -------
+    list of dict
+        `group` ("all" or the value), the metrics, and `twins`: rows identical to a training row.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column.
+    """
+    label = dataset.label
+    if by is not None and by not in dataset.frame:
+        raise UsageError(
+            f"--by {by}: {dataset.source} has no such column; "
+            f"found {', '.join(map(str, dataset.frame.columns))}"
+        )
+    probability = bundle.score(dataset.columns)
+    twin = np.isin(row_hashes(dataset.columns), bundle.trained_on["train"])
+    groups = [("all", np.ones(len(dataset), bool))]
+    if by is not None:
+        values = dataset.frame[by].astype(object).where(dataset.frame[by].notna(), "(empty)")
+        groups += [(str(v), (values == v).to_numpy()) for v in sorted(set(values), key=str)]
+    return [
+        {
+            "group": name,
+            **Metrics.of(label[rows], probability[rows], bundle.choice.threshold).to_dict(),
+            "twins": int(twin[rows].sum()),
+        }
+        for name, rows in groups
+    ]
+
+
+def evaluation_table(
+    version: Version, bundle: ModelBundle, groups: list[dict[str, Any]], by: str | None
+) -> None:
+    """Write what `evaluate_by` found, for people."""
+    heads = ("rows", "frauds", "found", "missed", "false alarms", "PR-AUC", "precision", "recall",
+             "accuracy", "twins")  # fmt: skip
+    rows = [
+        (
+            g["group"], f"{g['rows']:,}", f"{g['frauds']:,}", f"{g['true_positives']:,}",
+            f"{g['false_negatives']:,}", f"{g['false_positives']:,}", number(g["pr_auc"]),
+            number(g["precision"]), number(g["recall"]), number(g["accuracy"]), f"{g['twins']:,}",
+        )
+        for g in groups
+    ]  # fmt: skip
+    title = f"{version.model} version {version.version} at threshold {bundle.choice.threshold:.4f}"
+    table(title, (by or "", *heads), rows)
+    twins = groups[0]["twins"]
+    if twins:
+        say(f"{twins:,} of {groups[0]['rows']:,} rows are twins of training rows: the model has "
+            f"seen their answer, so the figures flatter it")  # fmt: skip
+
+
+def answers_of(file: str, stdin: IO[str], spec: DatasetSpec, url: str) -> list[Answer]:
+    """Score a file, or standard input where `file` is a dash, in requests of `CHUNK` payments.
+
+    Raises
+    ------
+    DataRefused
+        If the input is not what it should be.
+    BadRequest, ServiceError
+        From the client.
+    """
+    records = list(_from_text(stdin.read(), spec) if file == "-" else _from(load(file, spec)))
+    with Client(url) as client:
+        answers: list[Answer] = []
+        for start in range(0, len(records), CHUNK):
+            answers += client.predict(records[start : start + CHUNK])
+    return answers
+
+
+def _from(dataset: Dataset) -> Iterator[Record]:
+    if len(dataset.rejected):
+        say(f"{dataset.rejected['line'].nunique():,} rows break the spec and are not scored; see "
+            f"the .rejected.csv file")  # fmt: skip
+    return records_of(dataset, list(dataset.spec.inputs))
+
+
+def _from_text(text: str, spec: DatasetSpec) -> Iterator[Record]:
+    if not text.strip():
+        raise DataRefused("standard input is empty; give payments as CSV or JSON")
+    if text.lstrip()[0] not in "[{":
+        return _from(check(read_csv(io.StringIO(text), source="standard input"), spec,
+                           source="standard input"))  # fmt: skip
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataRefused(f"standard input: not JSON: {error}") from None
+    return iter(content if isinstance(content, list) else [content])

@@ -1,0 +1,120 @@
+"""What the whole test run shares: one running demo, and what to do where a program is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("FRAUDRAY_SHARED", ROOT.parent / "shared"))
+
+
+def require(program: str) -> str:
+    """The path of a program; without it the test is skipped, or fails where all must run."""
+    found = shutil.which(program)
+    if found is None:
+        if os.environ.get("FRAUDRAY_REQUIRE_ALL") == "1":
+            pytest.fail(f"needs {program}, which is not installed")
+        pytest.skip(f"needs {program}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the real payments file."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the shared folder (FRAUDRAY_SHARED)")
+    return SHARED
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on, all held at once so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for probe in sockets:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in sockets]
+    for probe in sockets:
+        probe.close()
+    return ports
+
+
+@dataclass
+class Demo:
+    """A demo started as a user would, on ports of its own."""
+
+    home: Path
+    process: subprocess.Popen[str]
+    url: str
+    page_url: str
+    mlflow_url: str
+    dashboard_url: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> str:
+        """All it has printed so far."""
+        return "".join(self.lines)
+
+    def stop(self) -> tuple[int, list[psutil.Process]]:
+        """Ctrl-C; its exit code and the processes that outlived it."""
+        started = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=120)
+        return code, [p for p in started if p.is_running() and p.status() != "zombie"]
+
+
+@pytest.fixture(scope="session")
+def start_demo(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Demo]]:
+    """Start a demo with further arguments; whatever runs at the end is stopped."""
+    started: list[Demo] = []
+
+    def start(*arguments: str, home: Path | None = None) -> Demo:
+        home = home or tmp_path_factory.mktemp("home")
+        graph, page, mlflow, dashboard = free_ports(4)
+        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fraudray", "demo", *arguments, "--port", str(graph),
+             "--ui-port", str(page), "--mlflow-port", str(mlflow),
+             "--dashboard-port", str(dashboard)],
+            env=environment | {"FRAUDRAY_HOME": str(home), "PYTHONUNBUFFERED": "1"},
+            cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        urls = [f"http://127.0.0.1:{port}" for port in (graph, page, mlflow, dashboard)]
+        demo = Demo(home, process, *urls)
+        started.append(demo)
+        assert process.stdout is not None
+        reader = threading.Thread(target=lambda: demo.lines.extend(process.stdout), daemon=True)
+        reader.start()
+        deadline = time.monotonic() + 420
+        while f"curl {demo.url}" not in demo.output:
+            assert process.poll() is None, f"the demo has ended:\n{demo.output}"
+            assert time.monotonic() < deadline, f"the demo is not up:\n{demo.output}"
+            time.sleep(0.2)
+        return demo
+
+    yield start
+    for demo in started:
+        if demo.process.poll() is None:
+            code, left = demo.stop()
+            assert code == 0
+            assert not left
+
+
+@pytest.fixture(scope="session")
+def demo(start_demo: Callable[..., Demo]) -> Demo:
+    """The one demo of a test run: a real sweep, MLflow, Ray Serve graph and page."""
+    return start_demo("--rows", "12000")

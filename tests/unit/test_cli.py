@@ -1,0 +1,266 @@
+"""The command line without a cluster: results, exit codes, and one line for every mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fraudray.cli import cli, main
+from training.simulate import simulate, write
+
+GOOD = "accountAgeDays,numItems,localTime,paymentMethod,paymentMethodAgeDays,label\n"
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def fraudray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command line in a folder and a home of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        shown = capsys.readouterr()
+        code = left.value.code
+        return Done(code if isinstance(code, int) else 0, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def payments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("payments") / "payments.csv"
+    write(simulate(8_000, seed=3), path)
+    return path
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def _refused(done: Done, code: int, *told: str) -> None:
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == code, done.err
+    assert len(lines) == 1, done.err
+    for text in told:
+        assert text in lines[0]
+    assert "Traceback" not in done.err + done.out
+
+
+def _rows(count: int, frauds: int) -> str:
+    return GOOD + "".join(
+        f"{i % 900},1,{i % 24},paypal,{i % 7},{int(i < frauds)}\n" for i in range(count)
+    )
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_explains_itself(command: str, fraudray: Run) -> None:
+    done = fraudray(command, "--help")
+
+    assert done.code == 0
+    assert len(done.out.splitlines()) > 5
+
+
+def test_a_wrong_option_is_wrong_usage(fraudray: Run) -> None:
+    done = fraudray("train", "x.csv", "--model", "svm")
+
+    assert done.code == 2
+    assert "'svm'" in done.err
+    assert "random-forest" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "f.csv", "--model", "xgboost", "--policy", "best"], "threshold policy 'best'"),
+        (["train", "f.csv", "--model", "xgboost", "--smote", "2"], "SMOTE"),
+        (["tune", "f.csv", "--models", "xgboost,svm"], "no model family 'svm'"),
+        (["audit", "f.csv", "--spec", "cards"], "no spec 'cards'"),
+        (["simulate", "--rows", "5", "--out", "f.txt"], ".parquet"),
+    ],
+)
+def test_what_can_be_told_without_the_data_is_told_first(
+    arguments: list[str], told: str, fraudray: Run
+) -> None:
+    _refused(fraudray(*arguments), 2, told)
+
+
+@pytest.mark.parametrize("command", ["audit", "train", "tune", "evaluate", "predict"])
+def test_a_file_that_is_not_there_is_a_failure(command: str, fraudray: Run) -> None:
+    more = ["--model", "xgboost"] if command == "train" else []
+
+    _refused(fraudray(command, "nowhere.csv", *more), 1, "nowhere.csv: no such file")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", ["the file is empty"]),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe" * 20, ["is not CSV"]),
+        (GOOD.encode(), ["no rows"]),
+        (_rows(300, 20).replace(",label", ",fraud").encode(), ["label column 'label'"]),
+        (_rows(300, 20).replace(",1\n", ",2\n").encode(), ["label should be 0 or 1", "'2'"]),
+        (_rows(300, 0).encode(), ["0 frauds"]),
+        (_rows(300, 300).encode(), ["300 frauds in 300 rows"]),
+        (
+            _rows(300, 20).replace("paypal", "x").replace(",1,", ",one,").encode(),
+            ["numItems should be a whole number of 0 or more", "'one'", "rejected.csv"],
+        ),
+        (_rows(300, 20).replace("numItems", "n").encode(), ["numItems", "missing"]),
+    ],
+    ids=["empty", "binary", "header-only", "no-label", "label-2", "no-fraud", "all-fraud",
+         "text-in-number", "missing-column"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["audit", "train"])
+def test_data_that_cannot_be_used_is_refused_with_the_reason(
+    command: str, content: bytes, told: list[str], fraudray: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_bytes(content)
+    more = ["--model", "logistic-regression"] if command == "train" else []
+
+    _refused(fraudray(command, "f.csv", *more), 3, *told)
+
+
+def test_fewer_frauds_than_folds_are_refused_before_a_cluster_starts(
+    fraudray: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_text(_rows(3_000, 60))
+
+    _refused(fraudray("tune", "f.csv", "--folds", "50"), 3, "too few for 50 folds")
+
+
+def test_fewer_frauds_than_neighbours_are_refused(fraudray: Run, tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text(_rows(2_000, 12))
+
+    tuned = fraudray("tune", "f.csv", "--folds", "2")
+
+    _refused(tuned, 3, "frauds", "SMOTE needs more than 5")
+
+
+def test_without_a_champion_every_command_says_how_to_make_one(
+    fraudray: Run, payments: Path
+) -> None:
+    for arguments in (["evaluate", str(payments)], ["serve"], ["models", "rollback"]):
+        _refused(fraudray(*arguments), 1, "no champion is registered yet", "fraudray tune")
+    assert fraudray("models", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////nowhere/at/all/mlflow.db", "http://127.0.0.1:9", "sqlite:///{junk}"]
+)
+def test_an_mlflow_store_that_cannot_be_opened_is_a_failure(
+    uri: str, fraudray: Run, payments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "junk").write_text("this is no database" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(junk=tmp_path / "junk"))
+
+    _refused(fraudray("evaluate", str(payments)), 1, "cannot be opened", "MLFLOW_TRACKING_URI")
+
+
+@pytest.mark.parametrize("command", ["ui", "demo"])
+def test_a_port_in_use_is_said_before_anything_starts(
+    command: str, fraudray: Run, busy_port: int
+) -> None:
+    done = fraudray(command, "--port", str(busy_port))
+
+    _refused(done, 1, f"port {busy_port}", "choose another port")
+
+
+def test_predict_says_when_nothing_answers_and_when_there_is_nothing_to_score(
+    fraudray: Run,
+) -> None:
+    one = '{"accountAgeDays": 1}'
+    _refused(fraudray("predict", "-", "--url", "http://127.0.0.1:9", stdin=one), 1, "no answer")
+    _refused(fraudray("predict", "-", stdin=" \n"), 3, "standard input is empty")
+    _refused(fraudray("predict", "-", stdin="[1,"), 3, "not JSON")
+
+
+def test_the_audit_is_one_report_for_people_and_machines(fraudray: Run, payments: Path) -> None:
+    read = fraudray("audit", str(payments))
+    machine = fraudray("audit", str(payments), "--json").json
+
+    assert f"{machine['rows']:,} rows, {machine['frauds']:,} frauds" in read.out
+    assert sum(part["frauds"] for part in machine["parts"].values()) == machine["frauds"]
+
+
+def test_a_strict_audit_refuses_a_file_with_errors(fraudray: Run, tmp_path: Path) -> None:
+    frame = simulate(4_000, seed=1)
+    frame.loc[frame["label"] == 1, "isWeekend"] = None
+    write(frame, tmp_path / "f.parquet")
+
+    assert fraudray("audit", "f.parquet").code == 0
+    _refused(fraudray("audit", "f.parquet", "--strict"), 3, "missingness-tells")
+
+
+def test_the_first_version_is_champion_and_an_equal_one_is_not(
+    fraudray: Run, payments: Path
+) -> None:
+    arguments = ["train", str(payments), "--model", "xgboost", "--json"]
+
+    first, second = fraudray(*arguments).json, fraudray(*arguments).json
+
+    assert (first["model"], first["version"]) == ("fraudray-payments", "1")
+    assert first["champion"]
+    assert not second["champion"]
+    assert second["version"] == "2"
+    listed = fraudray("models", "list", "--json").json
+    assert [(v["version"], v["champion"]) for v in listed] == [("2", False), ("1", True)]
+    assert all(v["tags"]["decision"] for v in listed)
+
+    assert fraudray("models", "promote", "2", "--json").json["champion"] == "2"
+    assert fraudray("models", "rollback", "--json").json["champion"] == "1"
+    _refused(fraudray("models", "rollback"), 1, "no other champion")
+    _refused(fraudray("models", "promote", "9"), 1, "no version 9", "2, 1")
+
+    table = fraudray("evaluate", str(payments), "--by", "paymentMethod")
+    groups = fraudray("evaluate", str(payments), "--by", "paymentMethod", "--json").json["groups"]
+    assert {g["group"] for g in groups} == {"all", "creditcard", "paypal", "storecredit"}
+    assert sum(g["rows"] for g in groups[1:]) == groups[0]["rows"] == 8_000
+    assert "twins of training rows" in table.err
+    _refused(fraudray("evaluate", str(payments), "--by", "shop"), 2, "no such column")
+
+
+def test_simulate_says_what_it_wrote(fraudray: Run, tmp_path: Path) -> None:
+    done = fraudray("simulate", "--rows", "500", "--seed", "4", "--out", "p.csv", "--json")
+
+    assert done.json["rows"] == 500
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 500
+    assert done.json["frauds"] == pd.read_csv(tmp_path / "p.csv")["label"].sum()
+
+
+def test_doctor_names_what_it_looked_at(fraudray: Run) -> None:
+    checks = {check["name"] for check in fraudray("doctor", "--json").json}
+
+    assert {"Python", "packages", "memory", "MLflow store", "port 8000"} <= checks

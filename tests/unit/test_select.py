@@ -1,0 +1,110 @@
+"""The best trial wins, and a model becomes champion only by beating the champion on fresh rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.audit import audit
+from training.bundle import ModelBundle
+from training.data import Dataset
+from training.evaluate import Metrics
+from training.fit import Recipe, train
+from tuning.objective import METRIC
+from tuning.select import ENOUGH_FRAUDS, TIE, gate, winner
+from tuning.sweep import Trial
+
+
+def _trial(
+    family: str, score: float, *, smote: float = 0.0, seconds: float = 1.0, failure: str = ""
+) -> Trial:
+    metrics = {} if failure else {METRIC: score}
+    return Trial(Recipe(family, smote=smote), metrics, seconds, failure)
+
+
+BETTER = _trial("xgboost", 0.9, smote=0.5, seconds=60)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _trial("logistic-regression", 0.8),
+        _trial("logistic-regression", 0.9 - 2 * TIE),
+        _trial("xgboost", 0, failure="out of memory"),
+        _trial("xgboost", 0.9 + TIE / 2, smote=0.6, seconds=1),
+        _trial("xgboost", 0.9, smote=0.5, seconds=61),
+    ],
+)
+def test_a_trial_wins_by_score_then_family_then_resampling_then_speed(other: Trial) -> None:
+    assert winner([other, BETTER]) is BETTER
+    assert winner([BETTER, other]) is BETTER
+
+
+def test_of_equal_scores_the_simpler_family_wins() -> None:
+    simple = _trial("logistic-regression", 0.9 - TIE / 2, smote=0.9, seconds=99)
+
+    assert winner([BETTER, simple]) is simple
+
+
+@pytest.fixture(scope="module")
+def guesser(dataset: Dataset) -> ModelBundle:
+    """A model of the same rows with their labels dealt at random."""
+    rng = np.random.default_rng(2)
+    random = replace(dataset, frame=dataset.frame.assign(label=rng.permutation(dataset.label)))
+    return train(random, Recipe("logistic-regression"), audit(random))
+
+
+def test_the_first_version_becomes_champion(bundle: ModelBundle, fresh: Dataset) -> None:
+    verdict = gate(bundle, None, fresh)
+
+    assert verdict.promote
+    assert verdict.reason == "first version"
+
+
+def test_a_model_does_not_replace_itself(bundle: ModelBundle, fresh: Dataset) -> None:
+    assert not gate(bundle, bundle, fresh).promote
+
+
+def test_a_better_model_replaces_a_worse_one_and_not_the_other_way(
+    bundle: ModelBundle, guesser: ModelBundle, fresh: Dataset
+) -> None:
+    mine, theirs = (
+        Metrics.of(fresh.label, model.score(fresh.columns), 0.5).pr_auc
+        for model in (bundle, guesser)
+    )
+
+    verdict = gate(bundle, guesser, fresh)
+
+    assert verdict.promote
+    assert f"PR-AUC {mine:.4f} against the champion's {theirs:.4f}" in verdict.reason
+    assert f"on {len(fresh):,} rows with {fresh.label.sum()} frauds" in verdict.reason
+    assert not gate(guesser, bundle, fresh).promote
+
+
+def test_too_few_fresh_frauds_promote_nobody(
+    bundle: ModelBundle, guesser: ModelBundle, fresh: Dataset
+) -> None:
+    frauds, others = np.flatnonzero(fresh.label == 1), np.flatnonzero(fresh.label == 0)
+    few = np.concatenate([others, frauds[: ENOUGH_FRAUDS - 1]])
+
+    for rows, count in ((few, ENOUGH_FRAUDS - 1), (frauds, len(frauds)), (few[:0], 0)):
+        verdict = gate(bundle, guesser, fresh.take(rows))
+        assert not verdict.promote
+        assert verdict.reason.startswith(f"not compared: {len(rows):,} rows ")
+        assert f"hold {count} frauds" in verdict.reason
+    assert gate(bundle, guesser, fresh.take(np.append(few, frauds[-1]))).promote
+
+
+def test_rows_that_either_model_has_learned_from_are_left_out(
+    bundle: ModelBundle, guesser: ModelBundle, dataset: Dataset, fresh: Dataset
+) -> None:
+    none = {part: np.empty(0, np.uint64) for part in ("train", "validation")}
+    blank = replace(guesser, trained_on=none)
+    learned_from = dataset.frame.head(5_000)
+    together = replace(fresh, frame=pd.concat([learned_from, fresh.frame], ignore_index=True))
+
+    for candidate, champion in ((bundle, blank), (blank, bundle), (bundle, guesser)):
+        assert f"on {len(fresh):,} rows" in gate(candidate, champion, together).reason
