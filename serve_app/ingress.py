@@ -52,16 +52,19 @@ def http_app(spec: DatasetSpec, about: dict[str, Any], score: Score) -> Starlett
         except BadRequest as bad:
             return _refusal(422, bad.problems, request_id)
         answers = await score(columns_of(records, spec.inputs), request_id)
-        return _json(answers if many else answers[0], request_id)
+        return JSONResponse(answers if many else answers[0])
 
     async def model(request: Request) -> Response:
-        return _json(about, _request_id(request))
+        del request
+        return JSONResponse(about)
 
     async def health(request: Request) -> Response:
-        return _json({"status": "ok"}, _request_id(request))
+        del request
+        return JSONResponse({"status": "ok"})
 
     async def description(request: Request) -> Response:
-        return _json(document, _request_id(request))
+        del request
+        return JSONResponse(document)
 
     async def docs(request: Request) -> Response:
         del request
@@ -101,18 +104,15 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_id(request: Request) -> str:
-    """The caller's, if it is one that can stand in a header and a log line; else a new one."""
+    """The caller's, if it is one that can stand in a log line; else a new one.
+
+    Ray Serve puts the caller's, or one of its own making, on every request and every response.
+    """
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _json(content: Any, request_id: str, status: int = 200) -> JSONResponse:
-    return JSONResponse(content, status, headers={"X-Request-ID": request_id})
 
 
 def _refusal(
     status: int, problems: list[Problem], request_id: str, headers: Any = None
 ) -> JSONResponse:
-    response = _json({"detail": problems, "request_id": request_id}, request_id, status)
-    response.headers.update(headers or {})
-    return response
+    return JSONResponse({"detail": problems, "request_id": request_id}, status, headers=headers)

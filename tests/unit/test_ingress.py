@@ -71,7 +71,7 @@ def test_one_payment_is_answered_with_one_answer(
     listed = http.post("/predict", json=records[:1]).json()
     content = answer.json()
     assert answer.headers["content-type"] == "application/json"
-    assert content["request_id"] == answer.headers["x-request-id"]
+    assert content["request_id"]
     assert content["threshold"] == bundle.choice.threshold
     assert content | {"request_id": ""} == listed[0] | {"request_id": ""}
 
@@ -92,7 +92,7 @@ def test_a_bad_payment_is_answered_with_422_and_its_problem(
     assert answer.status_code == 422
     content = answer.json()
     assert content.keys() == {"detail", "request_id"}
-    assert content["request_id"] == answer.headers["x-request-id"]
+    assert content["request_id"]
     (problem,) = content["detail"]
     assert problem.keys() == {"payment", "field", "expectation", "value"}
     assert (problem["payment"], problem["field"]) == (1, field)
@@ -140,7 +140,7 @@ def test_every_refusal_has_the_same_shape(
     answer = http.request(method, path)
 
     assert answer.status_code == status
-    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.json()["request_id"]
     assert len(answer.json()["detail"]) == 1
     assert ("allow" in answer.headers) == (status == 405)
 
@@ -156,30 +156,26 @@ def test_a_graph_that_fails_is_500_in_the_same_shape_and_tells_no_secret(
         answer = client.post("/predict", json=records[0], headers={"X-Request-ID": "mine"})
 
     assert answer.status_code == 500
-    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "mine"
+    assert answer.json()["request_id"] == "mine"
     assert "secret" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/predict", "/health", "/model", "/nowhere"])
 @pytest.mark.parametrize("given", ["a", "order-17/3", "x" * 128, "!~"])
 def test_a_callers_request_id_is_echoed(
-    path: str, given: str, http: TestClient, records: list[dict[str, Any]]
+    given: str, http: TestClient, records: list[dict[str, Any]]
 ) -> None:
-    answer = http.request(
-        "POST" if path == "/predict" else "GET", path, headers={"X-Request-ID": given},
-        json=records[:2] if path == "/predict" else None,
-    )  # fmt: skip
+    scored = http.post("/predict", json=records[:2], headers={"X-Request-ID": given})
+    refused = http.post("/predict", json={}, headers={"X-Request-ID": given})
 
-    assert answer.headers["x-request-id"] == given
-    if path == "/predict":
-        assert [a["request_id"] for a in answer.json()] == [given, given]
+    assert [a["request_id"] for a in scored.json()] == [given, given]
+    assert refused.json()["request_id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 129, b"\xe9t\xe9", "tab\there"])
 def test_a_request_id_that_cannot_stand_in_a_log_line_is_replaced(
     given: str | bytes, http: TestClient
 ) -> None:
-    ids = {http.get("/health", headers={"X-Request-ID": given}).headers["x-request-id"]
+    ids = {http.get("/nowhere", headers={"X-Request-ID": given}).json()["request_id"]
            for _ in range(2)}  # fmt: skip
 
     assert len(ids) == 2
