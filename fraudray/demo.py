@@ -12,6 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from rich.panel import Panel
 
 from fraudray import runtime
@@ -175,11 +176,10 @@ class Demo:
             f"HTTP and its docs {graph.url}/docs",
             f"Experiments       http://127.0.0.1:{self.ports.mlflow}",
             f"Ray dashboard     {graph.dashboard}   (token: cat {runtime.token_path()})",
-            "",
-            _curl(graph.url, self.spec),
         ]
         title = f"fraudray is up after {seconds:.0f} s. Ctrl-C stops it"
-        console().print(Panel("\n".join(lines), title=title, title_align="left"), soft_wrap=True)
+        console().print(Panel("\n".join(lines), title=title, title_align="left"))
+        click.echo(f"Try it:\n{_curl(graph.url, self.spec)}")  # outside the frame, to be copied
         sys.stdout.flush()
 
 

@@ -21,14 +21,19 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FRAUDRAY_SHARED", ROOT.parent / "shared"))
 
 
-def require(program: str) -> str:
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
     """The path of a program; without it the test is skipped, or fails where all must run."""
-    found = shutil.which(program)
-    if found is None:
-        if os.environ.get("FRAUDRAY_REQUIRE_ALL") == "1":
-            pytest.fail(f"needs {program}, which is not installed")
-        pytest.skip(f"needs {program}")
-    return found
+
+    def path(program: str) -> str:
+        found = shutil.which(program)
+        if found is None:
+            if os.environ.get("FRAUDRAY_REQUIRE_ALL") == "1":
+                pytest.fail(f"needs {program}, which is not installed")
+            pytest.skip(f"needs {program}")
+        return found
+
+    return path
 
 
 @pytest.fixture(scope="session")
