@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check soak lock clean
+.PHONY: help setup demo test lint check soak lock clean
 
 help:  ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -28,11 +28,13 @@ demo: setup  ## Show all of it, until Ctrl-C; DATA=payments.csv for a file of yo
 test: setup  ## Run every test that this machine can run
 	@$(BIN)/python -m pytest
 
-check: setup  ## Lint, types, import contracts and the fast tests
+lint: setup  ## Style, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
+
+check: lint  ## What `lint` does, and the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow and not soak"
 
 soak: setup  ## The long runs: the demo twice, on simulated and on real data

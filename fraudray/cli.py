@@ -284,7 +284,7 @@ def models_list(spec: str, registered_model: str | None, as_json: bool) -> None:
         )
         for v in versions
     ]  # fmt: skip
-    table(f"{len(versions)} versions", heads, rows)
+    table(f"Registered models of {spec}", heads, rows)
 
 
 @models.command("promote")
@@ -345,6 +345,7 @@ def serve(
         "numItems": 1, "localTime": 14.5, "paymentMethod": "paypal", "paymentMethodAgeDays": 28}'
     and open http://localhost:8000/docs
     """
+    from fraudray.output import say
     from fraudray.serving import Graph
     from training.spec import DatasetSpec
 
@@ -353,9 +354,10 @@ def serve(
     with runtime.stoppable():
         try:
             graph.start()
-            graph.wait()
+            runtime.wait_for_signal()
         finally:
-            graph.stop()
+            say("Stopping ...")
+            runtime.stop_ray(serving=True)
 
 
 @cli.command()

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import httpx
 from rich.panel import Panel
 
 from fraudray import runtime
 from fraudray.output import audit_report, console, measured, published_report, say
 from fraudray.pipeline import Published, audited
 from fraudray.search import PreparedSearch, Search
-from fraudray.serving import Graph, wait_for_signal
+from fraudray.serving import Graph
 from serve_app.client import Client
 from training.data import Dataset, records_of
 from training.home import home
@@ -72,28 +72,29 @@ class Demo:
             }
         )
         started = time.monotonic()
+        dataset, report = audited(self.file or self._simulated(), self.spec)
+        audit_report(report, error=True)
+        prepared = search.prepare(dataset, report)
+        say("Starting MLflow and Ray ...")
+        tracking = Tracking()
+        graph = Graph("127.0.0.1", ports.graph, ports.dashboard)
         with runtime.stoppable():
-            graph = Graph("127.0.0.1", ports.graph, ports.dashboard)
             try:
-                file = self.file or self._simulated()
-                dataset, report = audited(file, self.spec)
-                audit_report(report, error=True)
-                prepared = search.prepare(dataset, report)
-                say("Starting MLflow and Ray ...")
-                tracking = Tracking()
-                self._start_mlflow(tracking.uri)
+                pages = {"the MLflow page": self._start_mlflow(tracking.uri)}
                 runtime.start_ray(dashboard_port=ports.dashboard)
                 published = prepared.run(tracking, name=None, model=self._model(prepared))
                 published_report(published)
                 say("Deploying the graph ...")
-                self._start_page(graph.url)
+                pages["the page"] = self._start_page(graph.url)
                 graph.deploy(published.version.model)
                 latencies = self._send(graph.url, dataset)
-                self._wait_for_pages()
-                self._summary(graph, published, latencies, time.monotonic() - started)
-                wait_for_signal()
+                for name, url in pages.items():
+                    _wait_for(name, url)
+                self._summary(graph, pages, published, latencies, time.monotonic() - started)
+                runtime.wait_for_signal()
             finally:
-                graph.stop()
+                say("Stopping ...")
+                runtime.stop_ray(serving=True)
 
     def _simulated(self) -> str:
         say(f"Simulating {self.rows:,} payments ...")
@@ -104,34 +105,38 @@ class Demo:
 
     def _model(self, prepared: PreparedSearch) -> str:
         """A registered model of the data's own, so that champions of different data never meet."""
-        if self.file is None:
-            return f"fraudray-{self.spec.name}-demo"
-        stem = re.sub(r"[^a-z0-9]+", "-", Path(self.file).stem.lower()).strip("-")
+        stem = Path(self.file).stem.lower() if self.file else "demo"
+        stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
         return f"fraudray-{self.spec.name}-{stem}-{fingerprint(prepared.dataset)[:6]}"
 
-    def _start_mlflow(self, uri: str) -> None:
+    def _start_mlflow(self, uri: str) -> str:
+        """Open MLflow's page on the store, unless the store is a server; where it is."""
         if uri.startswith("http"):
-            return  # a server is there already
-        artifacts = home() / "artifacts"
+            return uri
         self._background(
             "mlflow.log",
             [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-             "--port", str(self.ports.mlflow), "--workers", "1", "--backend-store-uri", uri,
-             "--default-artifact-root", artifacts.as_uri()],
+             "--port", str(self.ports.mlflow), "--workers", "1"],
+            # Not among the arguments, which every user of the machine can read: a password.
+            MLFLOW_BACKEND_STORE_URI=uri,
+            MLFLOW_DEFAULT_ARTIFACT_ROOT=(home() / "artifacts").as_uri(),
         )  # fmt: skip
+        return f"http://127.0.0.1:{self.ports.mlflow}"
 
-    def _start_page(self, url: str) -> None:
+    def _start_page(self, url: str) -> str:
+        """Open the page for people; where it is."""
         self._background(
             "page.log",
             [sys.executable, "-m", "fraudray", "ui", "--port", str(self.ports.page), "--url", url],
         )
+        return f"http://127.0.0.1:{self.ports.page}"
 
-    def _background(self, log: str, command: list[str]) -> None:
+    def _background(self, log: str, command: list[str], **environment: str) -> None:
         """Start a process out of Ctrl-C's reach; `runtime.stoppable` ends it."""
         with (home() / log).open("wb") as output:
             subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                start_new_session=True, env=os.environ | environment,
             )  # fmt: skip
 
     def _send(self, url: str, dataset: Dataset) -> list[float]:
@@ -145,19 +150,10 @@ class Demo:
                 milliseconds.append((time.perf_counter() - begun) * 1000)
         return milliseconds
 
-    def _wait_for_pages(self) -> None:
-        pages = {"the page": self.ports.page, "the MLflow page": self.ports.mlflow}
-        for name, port in pages.items():
-            deadline = time.monotonic() + 60
-            while not _answers(port):
-                if time.monotonic() > deadline:
-                    say(f"warning: {name} does not answer on port {port}; see {home()}/*.log")
-                    break
-                time.sleep(0.25)
-
     def _summary(
-        self, graph: Graph, published: Published, milliseconds: list[float], seconds: float
-    ) -> None:
+        self, graph: Graph, pages: dict[str, str], published: Published,
+        milliseconds: list[float], seconds: float,
+    ) -> None:  # fmt: skip
         card, choice = published.bundle.card, published.bundle.choice
         ordered = sorted(milliseconds)
         test = card["metrics"]["test"]
@@ -172,9 +168,9 @@ class Demo:
             f"{ordered[int(len(ordered) * 0.95)]:.1f} ms at the 95th percentile, "
             f"{len(ordered)} single payments one after the other",
             "",
-            f"Score a payment   http://127.0.0.1:{self.ports.page}",
+            f"Score a payment   {pages['the page']}",
             f"HTTP and its docs {graph.url}/docs",
-            f"Experiments       http://127.0.0.1:{self.ports.mlflow}",
+            f"Experiments       {pages['the MLflow page']}",
             f"Ray dashboard     {graph.dashboard}   (token: cat {runtime.token_path()})",
         ]
         title = f"fraudray is up after {seconds:.0f} s. Ctrl-C stops it"
@@ -183,12 +179,17 @@ class Demo:
         sys.stdout.flush()
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+def _wait_for(name: str, url: str, patience: float = 60.0) -> None:
+    """Wait until a page answers; the demo goes on without it."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(url, timeout=2, trust_env=False).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.25)
+        else:
+            return
+    say(f"warning: {name} does not answer at {url}; see {home()}/*.log")
 
 
 def _curl(url: str, spec: DatasetSpec) -> str:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,6 +36,7 @@ _ENVIRONMENT = {
     # MLflow's workers for generative AI jobs: eight processes of 240 MB that nothing here uses.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
+_SQLITE = "sqlite:///"  # what follows is a path, absolute only with a fourth slash
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -45,10 +47,14 @@ class RuntimeProblem(FraudrayError):
 def prepare() -> None:
     """Set what Ray, MLflow and Gradio read from the environment, unless the user set it.
 
-    No telemetry leaves the machine, Ray's token is kept in the home folder, and the home folder
-    is named absolutely because Ray's workers run in folders of their own.
+    No telemetry leaves the machine. The home folder and a SQLite store are named absolutely,
+    because Ray's workers run in folders of their own.
     """
     os.environ["FRAUDRAY_HOME"] = str(home())
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if store.startswith(_SQLITE):
+        path = Path(store.removeprefix(_SQLITE)).absolute()
+        os.environ["MLFLOW_TRACKING_URI"] = f"{_SQLITE}{path}"
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -117,6 +123,15 @@ def stoppable() -> Iterator[None]:
             signal.signal(name, handler)
 
 
+def wait_for_signal() -> None:
+    """Sleep until Ctrl-C, or a signal that `stoppable` treats like it, and take it as the end."""
+    try:
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
 def _interrupt(number: int, frame: Any) -> None:
     del number, frame
     raise KeyboardInterrupt
@@ -177,21 +192,18 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
             return
 
 
-def undeploy() -> None:
-    """Take Serve down, requests in hand answered, if a cluster runs."""
-    import ray
-    from ray import serve
-
-    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        serve.shutdown()
-
-
-def stop_ray() -> None:
-    """End the cluster, if it runs."""
+def stop_ray(*, serving: bool = False) -> None:
+    """End the cluster, if it runs; what Serve has in hand is answered first if it is `serving`."""
     import ray
 
-    ray.shutdown()
+    try:
+        if serving and ray.is_initialized():
+            from ray import serve
+
+            logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+            serve.shutdown()
+    finally:
+        ray.shutdown()
 
 
 def deploy(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 from fraudray import runtime
 from fraudray.output import say
 from fraudray.pipeline import champion, registered_model
@@ -51,12 +48,11 @@ class Graph:
         RuntimeProblem
             If a port is in use.
         """
-        tracking = Tracking()
-        model = registered_model(tracking, spec, given)
-        champion(tracking, model)  # its bundle is on this machine after this
         runtime.require_free({"the graph": self.port}, self.host)
         runtime.require_free({"the Ray dashboard": self.dashboard_port})
-        self.model = model
+        tracking = Tracking()
+        self.model = registered_model(tracking, spec, given)
+        champion(tracking, self.model)  # its bundle is on this machine after this
 
     def start(self) -> None:
         """Start Ray and the graph; return when it answers."""
@@ -71,27 +67,3 @@ class Graph:
         runtime.deploy(
             configuration, dashboard=self.dashboard, tell=lambda state: say(f"  {state}")
         )
-
-    def wait(self) -> None:
-        """Stay until Ctrl-C or SIGTERM."""
-        del self
-        wait_for_signal()
-
-    def stop(self) -> None:
-        """Take the graph and Ray down."""
-        del self
-        say("Stopping ...")
-        try:
-            runtime.undeploy()
-        finally:
-            runtime.stop_ray()
-
-
-def wait_for_signal() -> None:
-    """Sleep until a signal ends it as KeyboardInterrupt, and take that as the wish to stop."""
-    if threading.current_thread() is threading.main_thread():
-        try:
-            while True:
-                signal.pause()
-        except KeyboardInterrupt:
-            return

@@ -22,17 +22,22 @@ from serve_app.client import Client
 from training.bundle import ModelBundle
 from training.data import Dataset, load, records_of
 from training.spec import DatasetSpec
-from training.split import split
+from training.split import fingerprint, split
 
 pytestmark = pytest.mark.slow
 
 STAGES = {"Ingress", "FeatureEngineering", "Model", "Threshold"}
-MODEL = "fraudray-payments-demo"
 
 
 @pytest.fixture(scope="module")
 def mlflow(demo: Any) -> MlflowClient:
     return MlflowClient(demo.mlflow_url)
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset) -> str:
+    """The registered model, which is of the demo's data alone."""
+    return f"fraudray-payments-demo-{fingerprint(dataset)[:6]}"
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +115,10 @@ def test_a_broken_request_is_a_422_that_names_every_bad_field(demo: Any) -> None
     assert "Traceback" not in answer.text
 
 
-def test_health_model_and_docs_answer(demo: Any, bundle: ModelBundle) -> None:
+def test_health_model_and_docs_answer(demo: Any, model: str, bundle: ModelBundle) -> None:
     assert httpx.get(f"{demo.url}/health").json() == {"status": "ok"}
     about = httpx.get(f"{demo.url}/model").json()
-    assert (about["name"], about["version"]) == (MODEL, "1")
+    assert (about["name"], about["version"]) == (model, "1")
     assert about["threshold"] == bundle.choice.threshold
     assert about["metrics"]["test"]["frauds"] > 0
     assert "/predict" in httpx.get(f"{demo.url}/openapi.json").json()["paths"]
@@ -181,9 +186,9 @@ def test_the_sweep_is_one_parent_run_with_a_child_per_trial(mlflow: MlflowClient
 
 
 def test_the_parent_run_holds_the_winner_with_pictures_and_natural_prevalence(
-    mlflow: MlflowClient, bundle: ModelBundle, dataset: Dataset
+    mlflow: MlflowClient, model: str, bundle: ModelBundle, dataset: Dataset
 ) -> None:
-    version = mlflow.get_model_version_by_alias(MODEL, "champion")
+    version = mlflow.get_model_version_by_alias(model, "champion")
     run = mlflow.get_run(version.run_id)
     names = {file.path for file in mlflow.list_artifacts(run.info.run_id)}
 
@@ -198,9 +203,9 @@ def test_the_parent_run_holds_the_winner_with_pictures_and_natural_prevalence(
 
 
 def test_the_registered_model_carries_a_signature_of_the_spec(
-    demo: Any, mlflow: MlflowClient
+    demo: Any, mlflow: MlflowClient, model: str
 ) -> None:
-    version = mlflow.get_model_version_by_alias(MODEL, "champion")
+    version = mlflow.get_model_version_by_alias(model, "champion")
     # In a process of its own: it sets the tracking URI of the whole process.
     script = (
         "import mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]);"
@@ -208,7 +213,7 @@ def test_the_registered_model_carries_a_signature_of_the_spec(
         "print([c.name for c in m.metadata.signature.inputs])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, demo.mlflow_url, f"models:/{MODEL}/{version.version}"],
+        [sys.executable, "-c", script, demo.mlflow_url, f"models:/{model}/{version.version}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "accountAgeDays" in done.stdout

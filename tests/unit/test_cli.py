@@ -189,7 +189,7 @@ def test_an_mlflow_store_that_cannot_be_opened_is_a_failure(
     _refused(fraudray("evaluate", str(payments)), 1, "cannot be opened", "MLFLOW_TRACKING_URI")
 
 
-@pytest.mark.parametrize("command", ["ui", "demo"])
+@pytest.mark.parametrize("command", ["serve", "ui", "demo"])
 def test_a_port_in_use_is_said_before_anything_starts(
     command: str, fraudray: Run, busy_port: int
 ) -> None:
