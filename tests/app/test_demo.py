@@ -282,10 +282,26 @@ def test_predict_scores_a_file_or_standard_input_through_the_graph(
     np.testing.assert_allclose(scores, bundle.score(few.columns), atol=1e-12)
 
 
-def test_evaluate_finds_the_demos_champion_and_counts(demo: Any) -> None:
+def test_a_model_trained_against_the_mlflow_server_is_registered_there(
+    demo: Any, mlflow: MlflowClient, tmp_path: Path
+) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "fraudray", "train", str(demo.home / "demo/payments-12000-0.csv"),
+         "--model", "logistic-regression", "--smote", "0.1", "--registered-model", "by-server"],
+        env=_environment(demo) | {"FRAUDRAY_HOME": str(tmp_path),
+                                  "MLFLOW_TRACKING_URI": demo.mlflow_url},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    version = mlflow.get_model_version_by_alias("by-server", "champion")
+    assert version.tags["family"] == "logistic-regression"
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_evaluate_measures_the_demos_champion_with_counts(demo: Any, model: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fraudray", "evaluate", "demo/payments-12000-0.csv", "--by",
-         "fraudPattern", "--json"],
+         "fraudPattern", "--registered-model", model, "--json"],
         env=_environment(demo), cwd=demo.home, capture_output=True, text=True, check=True,
     )  # fmt: skip
 

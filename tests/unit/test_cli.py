@@ -252,6 +252,33 @@ def test_the_first_version_is_champion_and_an_equal_one_is_not(
     _refused(fraudray("evaluate", str(payments), "--by", "shop"), 2, "no such column")
 
 
+def test_the_only_model_of_a_spec_is_the_one_meant_and_of_several_one_must_be_named(
+    fraudray: Run, payments: Path
+) -> None:
+    train = ["train", str(payments), "--model", "logistic-regression", "--registered-model"]
+
+    fraudray(*train, "fraudray-payments-a")
+    assert fraudray("evaluate", str(payments), "--json").json["model"] == "fraudray-payments-a"
+
+    fraudray(*train, "fraudray-payments-b")
+    _refused(fraudray("evaluate", str(payments)), 1, "fraudray-payments-a, fraudray-payments-b")
+    named = ["evaluate", str(payments), "--registered-model"]
+    assert fraudray(*named, "fraudray-payments-b", "--json").json["model"] == "fraudray-payments-b"
+    _refused(fraudray(*named, "fraudray-payments-c"), 1, "no registered model")
+
+
+def test_a_relative_sqlite_store_is_the_same_file_from_every_folder(
+    fraudray: Run, payments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+
+    fraudray("train", str(payments), "--model", "logistic-regression")
+
+    assert (tmp_path / "own.db").exists()
+    monkeypatch.chdir("/")
+    assert len(fraudray("models", "list", "--json").json) == 1
+
+
 def test_simulate_says_what_it_wrote(fraudray: Run, tmp_path: Path) -> None:
     done = fraudray("simulate", "--rows", "500", "--seed", "4", "--out", "p.csv", "--json")
 
