@@ -242,7 +242,7 @@ def evaluate(
     loaded = DatasetSpec.load(spec)
     dataset = load(file, loaded)
     tracking = Tracking()
-    model = pipeline.registered_model(tracking, loaded, registered_model)
+    model = pipeline.registered_model(tracking, loaded, registered_model, newest=True)
     version, bundle = pipeline.champion(tracking, model)
     groups = evaluate_by(bundle, dataset, by)
     if as_json:

@@ -6,15 +6,17 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from fraudray.pipeline import Published
 from training.audit import Audit
 from tuning.callbacks import TrialEnd
+
+if TYPE_CHECKING:
+    from fraudray.pipeline import Published
 
 _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
 

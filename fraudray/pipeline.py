@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fraudray.output import say
 from training.audit import Audit, audit
 from training.bundle import ModelBundle
 from training.data import Dataset, load
@@ -111,15 +112,22 @@ def publish(
     return Published(version, bundle, verdict)
 
 
-def registered_model(tracking: Tracking, spec: DatasetSpec, given: str | None) -> str:
-    """The registered model to read from: the one given, else `fraudray-<spec>`.
+def registered_model(
+    tracking: Tracking, spec: DatasetSpec, given: str | None, *, newest: bool = False
+) -> str:
+    """The registered model that is meant: the one given, else `fraudray-<spec>`.
 
-    Where only one other model of the spec is registered, as after a demo, it is that one.
+    Where that is not there, as after a demo, it is the only other one of the spec.
+
+    Parameters
+    ----------
+    newest
+        Of several others take the one last added to, and say so. For commands that only read.
 
     Raises
     ------
     NoModel
-        If there is none, or more than one to choose from.
+        If there is none, or it is unclear which.
     """
     names = tracking.models(spec.name)
     default = f"fraudray-{spec.name}"
@@ -134,6 +142,11 @@ def registered_model(tracking: Tracking, spec: DatasetSpec, given: str | None) -
         return default
     if len(names) == 1:
         return names[0]
+    if names and newest:
+        name = max(names, key=lambda n: tracking.versions(n)[0].created)
+        others = ", ".join(n for n in names if n != name)
+        say(f"Taking {name}, which was last added to; --registered-model names another: {others}")
+        return name
     if names:
         raise NoModel(
             f"there is no {default}; choose with --registered-model one of {', '.join(names)}"

@@ -51,7 +51,7 @@ class Graph:
         runtime.require_free({"the graph": self.port}, self.host)
         runtime.require_free({"the Ray dashboard": self.dashboard_port})
         tracking = Tracking()
-        self.model = registered_model(tracking, spec, given)
+        self.model = registered_model(tracking, spec, given, newest=True)
         champion(tracking, self.model)  # its bundle is on this machine after this
 
     def start(self) -> None:

@@ -261,9 +261,12 @@ def test_the_only_model_of_a_spec_is_the_one_meant_and_of_several_one_must_be_na
     assert fraudray("evaluate", str(payments), "--json").json["model"] == "fraudray-payments-a"
 
     fraudray(*train, "fraudray-payments-b")
-    _refused(fraudray("evaluate", str(payments)), 1, "fraudray-payments-a, fraudray-payments-b")
+    newest = fraudray("evaluate", str(payments), "--json")
+    assert newest.json["model"] == "fraudray-payments-b"
+    assert "Taking fraudray-payments-b" in newest.err
+    _refused(fraudray("models", "promote", "1"), 1, "fraudray-payments-a, fraudray-payments-b")
     named = ["evaluate", str(payments), "--registered-model"]
-    assert fraudray(*named, "fraudray-payments-b", "--json").json["model"] == "fraudray-payments-b"
+    assert fraudray(*named, "fraudray-payments-a", "--json").json["model"] == "fraudray-payments-a"
     _refused(fraudray(*named, "fraudray-payments-c"), 1, "no registered model")
 
 
