@@ -108,8 +108,9 @@ def audit(file: str, spec: str, strict: bool, as_json: bool) -> None:
     Columns that give the label away by their value or by being missing, duplicates, conflicting
     labels, and how many frauds each part of the split would have.
     """
-    from fraudray.output import audit_report, put_json
+    from fraudray.output import put_json
     from fraudray.pipeline import audited
+    from fraudray.reports import audit_report
     from training.spec import DatasetSpec
 
     _, report = audited(file, DatasetSpec.load(spec))
@@ -145,7 +146,8 @@ def train(
       fraudray train payments.csv --model xgboost --policy 'recall>=0.8'
     """
     from fraudray import pipeline
-    from fraudray.output import audit_report, published_report, put_json, say
+    from fraudray.output import put_json, say
+    from fraudray.reports import audit_report, published_report
     from training import fit
     from training.spec import DatasetSpec
     from training.tracking import Tracking
@@ -189,8 +191,9 @@ def tune(
     Example:
       fraudray tune payments.csv --trials 30 --models xgboost,random-forest
     """
-    from fraudray.output import audit_report, published_report, put_json
+    from fraudray.output import put_json
     from fraudray.pipeline import audited
+    from fraudray.reports import audit_report, published_report
     from fraudray.search import Search
     from training.spec import DatasetSpec
     from training.tracking import Tracking

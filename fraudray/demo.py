@@ -16,8 +16,9 @@ import httpx
 from rich.panel import Panel
 
 from fraudray import runtime
-from fraudray.output import audit_report, console, measured, published_report, say
+from fraudray.output import console, say
 from fraudray.pipeline import Published, audited
+from fraudray.reports import audit_report, measured, published_report
 from fraudray.search import PreparedSearch, Search
 from fraudray.serving import Graph
 from serve_app.client import Client

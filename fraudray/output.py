@@ -1,24 +1,15 @@
-"""What people read in the terminal: tables and one-line progress on standard error."""
+"""Writing to the terminal: results on standard output, progress on standard error."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
-
-from training.audit import Audit
-from tuning.callbacks import TrialEnd
-
-if TYPE_CHECKING:
-    from fraudray.pipeline import Published
-
-_SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def console(*, error: bool = False) -> Console:
@@ -52,82 +43,3 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> No
 def number(value: float | None, how: str = ".3f") -> str:
     """A number, or a dash where there is nothing to divide by."""
     return "-" if value is None else format(value, how)
-
-
-def audit_report(report: Audit, *, error: bool = False) -> None:
-    """Write an audit in plain words."""
-    out = console(error=error)
-    out.print(
-        f"[bold]Audit of {report.source}[/]: {report.rows:,} rows, {report.frauds:,} frauds "
-        f"({report.frauds / report.rows:.2%}), split by {report.split_by}: "
-        + ", ".join(
-            f"{name} {part['rows']:,} rows with {part['frauds']:,} frauds"
-            for name, part in report.parts.items()
-        ),
-        soft_wrap=True,
-    )
-    for finding in report.findings:
-        color = _SEVERITY[finding.severity]
-        out.print(f"  [{color}]{finding.severity}[/]: {finding.message}.", soft_wrap=True)
-    if not report.findings:
-        out.print("  nothing suspicious found")
-
-
-def published_report(published: Published) -> None:
-    """Write what was made, how it measured, and whether it serves."""
-    bundle, version = published.bundle, published.version
-    card, test = bundle.card, bundle.card["metrics"]["test"]
-    smote = f"SMOTE ratio {card['smote']:g}" if card["smote"] else "no resampling"
-    state = "is the champion" if version.champion else "is not promoted"
-    out = console()
-    out.print(
-        f"[bold]{version.model} version {version.version}[/] {state}: {published.verdict.reason}",
-        soft_wrap=True,
-    )
-    out.print(f"  model      {card['family']}, {smote}, {settings(card['params'])}", soft_wrap=True)
-    missed = "" if bundle.choice.met else " (no threshold meets the policy; this comes nearest)"
-    out.print(
-        f"  threshold  {bundle.choice.threshold:.4f}, chosen by {bundle.choice.policy} on the "
-        f"validation rows{missed}",
-        soft_wrap=True,
-    )
-    out.print(f"  test       {measured(test)}", soft_wrap=True)
-
-
-def measured(metrics: Mapping[str, Any]) -> str:
-    """Metrics with the counts behind them, in a line."""
-    tp, fp, fn = (metrics[k] for k in ("true_positives", "false_positives", "false_negatives"))
-    return (
-        f"precision {number(metrics['precision'])} ({tp:,} of {tp + fp:,} alerts are fraud), "
-        f"recall {number(metrics['recall'])} ({tp:,} of {tp + fn:,} frauds found), "
-        f"PR-AUC {number(metrics['pr_auc'])}, at natural prevalence "
-        f"({metrics['frauds']:,} frauds in {metrics['rows']:,} rows)"
-    )
-
-
-def settings(params: Mapping[str, float]) -> str:
-    """Parameters in a line."""
-    return ", ".join(f"{name} {value:g}" for name, value in params.items())
-
-
-class SweepView:
-    """Tells of a sweep's trials as they end, one line each, readable when piped."""
-
-    def __init__(self) -> None:
-        self.best = -1.0
-        self.started = time.monotonic()
-
-    def __call__(self, end: TrialEnd) -> None:
-        """Write the line of one trial."""
-        recipe, metrics = end.config["recipe"], end.result
-        left = end.seconds / end.done * (end.total - end.done)
-        head = f"  {end.done:>3}/{end.total}  {recipe['family']:<19} SMOTE {recipe['smote']:<6g}"
-        if end.failure:
-            say(f"{head} failed: {end.failure}")
-            return
-        mark = "*" if metrics["pr_auc"] > self.best else " "
-        self.best = max(self.best, metrics["pr_auc"])
-        say(
-            f"{head} PR-AUC {metrics['pr_auc']:.4f}{mark} precision {metrics['precision']:.2f} "
-            f"recall {metrics['recall']:.2f}  best {self.best:.4f}  about {left:.0f} s left"
-        )

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from fraudray.output import SweepView, say
+from fraudray.output import say
 from fraudray.pipeline import Published, publish, timestamped
+from fraudray.reports import SweepView
 from training.audit import Audit
 from training.data import Dataset
 from training.errors import DataRefused

@@ -56,6 +56,9 @@ class Graph:
 
     def start(self) -> None:
         """Start Ray and the graph; return when it answers."""
+        if self.host not in ("127.0.0.1", "localhost", "::1"):
+            say(f"warning: whoever reaches {self.host}:{self.port} can score payments and read "
+                f"about the model; let only those in whom you trust")  # fmt: skip
         say("Starting Ray ...")
         runtime.start_ray(dashboard_port=self.dashboard_port)
         self.deploy(self.model)
