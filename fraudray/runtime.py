@@ -110,17 +110,20 @@ def stoppable() -> Iterator[None]:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    before = {s: signal.signal(s, _interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    # Who starts a command by nohup, or in a script's background, wants such a signal ignored.
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {s: h for s in taken if (h := signal.getsignal(s)) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
         # From here on a second Ctrl-C must not cut the clean-up short.
-        for name in (signal.SIGINT, *before):
-            signal.signal(name, signal.SIG_IGN)
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         end_children()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for_signal() -> None:

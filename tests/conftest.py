@@ -17,6 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+# A script that runs the tests in its background has Ctrl-C ignored, and every process that they
+# start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FRAUDRAY_SHARED", ROOT.parent / "shared"))
 

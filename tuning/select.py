@@ -16,7 +16,7 @@ from tuning.objective import METRIC
 from tuning.sweep import Trial
 
 TIE = 1e-6
-"""Scores closer than this are equal: a simpler family, then less resampling, then speed decide."""
+"""Scores closer than this are equal: a simpler family, then less resampling decides."""
 ENOUGH_FRAUDS = 20
 """Fewer frauds than this cannot tell two models apart."""
 
@@ -30,12 +30,15 @@ class Verdict:
 
 
 def winner(trials: Sequence[Trial]) -> Trial:
-    """The trial with the best score; of equal ones the simplest, then the fastest."""
+    """The trial with the best score; of equal ones the simplest, then the first drawn.
+
+    How long a trial took is no tie-breaker: it would make the winner depend on the machine.
+    """
     finished = [trial for trial in trials if not trial.failure]
     best = max(trial.metrics[METRIC] for trial in finished)
     tied = [trial for trial in finished if trial.metrics[METRIC] >= best - TIE]
     order = list(FAMILIES)
-    return min(tied, key=lambda t: (order.index(t.recipe.family), t.recipe.smote, t.seconds))
+    return min(tied, key=lambda t: (order.index(t.recipe.family), t.recipe.smote))
 
 
 def gate(candidate: ModelBundle, champion: ModelBundle | None, rows: Dataset) -> Verdict:

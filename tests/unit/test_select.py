@@ -18,14 +18,12 @@ from tuning.select import ENOUGH_FRAUDS, TIE, gate, winner
 from tuning.sweep import Trial
 
 
-def _trial(
-    family: str, score: float, *, smote: float = 0.0, seconds: float = 1.0, failure: str = ""
-) -> Trial:
+def _trial(family: str, score: float, *, smote: float = 0.0, failure: str = "") -> Trial:
     metrics = {} if failure else {METRIC: score}
-    return Trial(Recipe(family, smote=smote), metrics, seconds, failure)
+    return Trial(Recipe(family, smote=smote), metrics, 1.0, failure)
 
 
-BETTER = _trial("xgboost", 0.9, smote=0.5, seconds=60)
+BETTER = _trial("xgboost", 0.9, smote=0.5)
 
 
 @pytest.mark.parametrize(
@@ -34,17 +32,22 @@ BETTER = _trial("xgboost", 0.9, smote=0.5, seconds=60)
         _trial("logistic-regression", 0.8),
         _trial("logistic-regression", 0.9 - 2 * TIE),
         _trial("xgboost", 0, failure="out of memory"),
-        _trial("xgboost", 0.9 + TIE / 2, smote=0.6, seconds=1),
-        _trial("xgboost", 0.9, smote=0.5, seconds=61),
+        _trial("xgboost", 0.9 + TIE / 2, smote=0.6),
     ],
 )
-def test_a_trial_wins_by_score_then_family_then_resampling_then_speed(other: Trial) -> None:
+def test_a_trial_wins_by_score_then_family_then_resampling(other: Trial) -> None:
     assert winner([other, BETTER]) is BETTER
     assert winner([BETTER, other]) is BETTER
 
 
+def test_of_equal_trials_the_first_drawn_wins_however_long_it_took() -> None:
+    quick = replace(BETTER, seconds=0.1)
+
+    assert winner([BETTER, quick]) is BETTER
+
+
 def test_of_equal_scores_the_simpler_family_wins() -> None:
-    simple = _trial("logistic-regression", 0.9 - TIE / 2, smote=0.9, seconds=99)
+    simple = _trial("logistic-regression", 0.9 - TIE / 2, smote=0.9)
 
     assert winner([BETTER, simple]) is simple
 
