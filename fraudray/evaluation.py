@@ -17,8 +17,11 @@ from training.data import Dataset, check, load, read_csv, records_of
 from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
 from training.spec import DatasetSpec
-from training.split import row_hashes
+from training.split import row_identities
 from training.tracking import Version
+
+MAX_GROUPS = 100
+"""Values of a column that `evaluate --by` tells apart."""
 
 CHUNK = 1000
 """Payments in a request of `predict`."""
@@ -43,8 +46,10 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
             f"--by {by}: {dataset.source} has no such column; "
             f"found {', '.join(map(str, dataset.frame.columns))}"
         )
+    if by is not None and dataset.frame[by].nunique() > MAX_GROUPS:
+        raise UsageError(f"--by {by}: more than {MAX_GROUPS} different values")
     probability = bundle.score(dataset.columns)
-    twin = np.isin(row_hashes(dataset.columns), bundle.trained_on["train"])
+    twin = np.isin(row_identities(dataset), bundle.trained_on["train"])
     groups = [("all", np.ones(len(dataset), bool))]
     if by is not None:
         values = dataset.frame[by].astype(object).where(dataset.frame[by].notna(), "(empty)")
@@ -84,14 +89,21 @@ def evaluation_table(
 def answers_of(file: str, stdin: IO[str], spec: DatasetSpec, url: str) -> list[Answer]:
     """Score a file, or standard input where `file` is a dash, in requests of `CHUNK` payments.
 
+    A file is scored whole or not at all, so that answers and rows stand side by side.
+
     Raises
     ------
     DataRefused
-        If the input is not what it should be.
+        If the input is not what it should be, or any row of it breaks the spec.
     BadRequest, ServiceError
         From the client.
     """
-    records = list(_from_text(stdin.read(), spec) if file == "-" else _from(load(file, spec)))
+    if file == "-":
+        records = list(_from_text(_read(stdin), spec))
+    else:
+        records = list(_from(load(file, spec, labelled=False)))
+    if not records:
+        raise DataRefused("there are no payments to score")
     with Client(url) as client:
         answers: list[Answer] = []
         for start in range(0, len(records), CHUNK):
@@ -101,19 +113,32 @@ def answers_of(file: str, stdin: IO[str], spec: DatasetSpec, url: str) -> list[A
 
 def _from(dataset: Dataset) -> Iterator[Record]:
     if len(dataset.rejected):
-        say(f"{dataset.rejected['line'].nunique():,} rows break the spec and are not scored; see "
-            f"the .rejected.csv file")  # fmt: skip
+        raise DataRefused(f"{dataset.complaint()}; nothing was scored")
     return records_of(dataset, list(dataset.spec.inputs))
 
 
-def _from_text(text: str, spec: DatasetSpec) -> Iterator[Record]:
+def _read(stdin: IO[str]) -> str:
+    try:
+        text = stdin.read()
+        text.encode("utf-8")
+    except UnicodeError:
+        raise DataRefused("standard input is not text; give payments as CSV or JSON") from None
     if not text.strip():
         raise DataRefused("standard input is empty; give payments as CSV or JSON")
+    return text
+
+
+def _from_text(text: str, spec: DatasetSpec) -> Iterator[Record]:
+    source = "standard input"
     if text.lstrip()[0] not in "[{":
-        return _from(check(read_csv(io.StringIO(text), source="standard input"), spec,
-                           source="standard input"))  # fmt: skip
+        raw = read_csv(io.StringIO(text), source=source)
+        return _from(check(raw, spec, source=source, labelled=False))
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DataRefused(f"standard input: not JSON: {error}") from None
+        content = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DataRefused(f"{source}: not JSON: {error}") from None
     return iter(content if isinstance(content, list) else [content])
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")

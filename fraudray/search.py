@@ -15,7 +15,7 @@ from training.errors import DataRefused
 from training.fit import Recipe, train
 from training.models import FAMILIES
 from training.resample import NEIGHBOURS
-from training.split import fingerprint
+from training.split import fingerprint, split
 from training.threshold import DEFAULT_POLICY
 from training.tracking import Tracking
 from tuning.callbacks import MLflowCallback
@@ -56,7 +56,10 @@ class Search:
             If there are too few frauds for the folds, or for SMOTE in any of them.
         """
         folds = prepare(dataset, report, self.folds)
-        recipes = self._recipes(natural=natural_ratio(folds))
+        # The newest rows are fitted on by the winner alone, and may hold more frauds.
+        whole = dataset.take(split(dataset).train).label.mean()
+        natural = max(natural_ratio(folds), float(whole / (1 - whole)))
+        recipes = self._recipes(natural=natural)
         fewest = min(int(fold.fit_label.sum()) for fold in folds)
         if fewest <= NEIGHBOURS and any(recipe.smote for recipe in recipes):
             raise DataRefused(

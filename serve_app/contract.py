@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 import pydantic_core
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from training.errors import FraudrayError
@@ -70,7 +70,10 @@ class PaymentContract:
 
     def __init__(self, spec: DatasetSpec) -> None:
         self.spec = spec
-        fields: dict[str, Any] = {name: _field(c) for name, c in spec.columns.items()}
+        # The models of pydantic have attributes of their own, which a column may be named like.
+        fields: dict[str, Any] = {
+            f"column_{i}": _field(name, c) for i, (name, c) in enumerate(spec.columns.items())
+        }
         config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
         self.payment = pydantic.create_model("Payment", __config__=config, **fields)
         self._adapter: TypeAdapter[Any] = TypeAdapter(self.payment)
@@ -102,7 +105,7 @@ class PaymentContract:
         records, problems = [], []
         for number, payment in enumerate(payments):
             try:
-                records.append(dict(self._adapter.validate_python(payment)))
+                records.append(self._adapter.validate_python(payment).model_dump(by_alias=True))
             except pydantic.ValidationError as error:
                 problems += self._problems(number, payment, error)
                 if len(problems) > MAX_PROBLEMS:
@@ -149,27 +152,34 @@ def problem_text(problem: Problem) -> str:
     return f"{problem['field'] or 'the request'}: {problem['expectation']}{held}"
 
 
-def _field(column: Column) -> tuple[Any, Any]:
+def _field(name: str, column: Column) -> tuple[Any, Any]:
     kind: Any
     match column.type:
         case "number":
-            kind = Annotated[
-                float,
-                Field(
-                    ge=column.minimum, le=column.maximum, multiple_of=1 if column.integer else None
-                ),
-            ]
+            limits = Field(
+                ge=column.minimum, le=column.maximum, multiple_of=1 if column.integer else None
+            )
+            exact = AfterValidator(_whole) if column.integer else None
+            kind = Annotated[float, limits, exact]
         case "boolean":
-            kind = Annotated[float, Field(ge=0, le=1, multiple_of=1)] | bool
+            kind = Annotated[float, Field(ge=0, le=1, multiple_of=1), AfterValidator(_whole)] | bool
         case _:
             kind = Annotated[str, Field(max_length=TEXT_LIMIT)]
     unit = f" [{column.unit}]" if column.unit else ""
     about = Field(
         default=... if column.required else None,
+        alias=name,
         description=f"{column.description}{unit}",
         examples=None if column.example is None else [column.example],
     )
     return kind | None, about
+
+
+def _whole(value: float) -> float:
+    # multiple_of, which the OpenAPI document shows, forgives what is off by a little.
+    if value != int(value):
+        raise ValueError("not whole")
+    return value
 
 
 def _problem(payment: int, field: str, expectation: str, value: Any) -> Problem:

@@ -80,7 +80,11 @@ class Demo:
         """Ctrl-C; its exit code and the processes that outlived it."""
         started = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=120)
+        try:
+            code = self.process.wait(timeout=120)
+        finally:
+            if self.process.poll() is None:
+                self.process.terminate()
         return code, [p for p in started if p.is_running() and p.status() != "zombie"]
 
 

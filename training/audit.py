@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from training.data import Dataset
 from training.spec import HOUR_OF_DAY
-from training.split import Split, row_hashes, split
+from training.split import Split, row_hashes, row_identities, split
 
 SEPARATES = 0.95
 """Skill from which a column tells the classes apart alone."""
@@ -218,8 +218,9 @@ def _twins(dataset: Dataset, parts: Split) -> Iterator[Finding]:
     if conflicts := int(((frauds > 0) & (frauds < counts)).sum()):
         yield Finding("warning", "label-conflicts", None,
                       f"{conflicts:,} groups of identical rows hold both labels")  # fmt: skip
+    same = row_identities(dataset)
     for name, rows in parts.items()[1:]:
-        if twins := int(np.isin(hashes[rows], hashes[parts.train]).sum()):
+        if twins := int(np.isin(same[rows], same[parts.train]).sum()):
             yield Finding("warning", "twins", None,
                           f"{twins:,} of {len(rows):,} {name} rows are identical to a training "
                           f"row")  # fmt: skip

@@ -75,22 +75,41 @@ class Dataset:
         name = self.spec.timestamp
         return self.frame[name].to_numpy() if name in self.frame else None
 
+    @property
+    def bad_rows(self) -> int:
+        """How many rows were set aside."""
+        return int(self.rejected["line"].nunique())
+
+    def complaint(self) -> str:
+        """How many rows break the spec, and the first problems."""
+        examples = "; ".join(
+            f"line {p.line}: {p.column} should be {p.expectation}, is {p.value!r}"
+            for p in self.rejected.head(_SHOWN).itertuples()
+        )
+        bad = self.bad_rows
+        return (
+            f"{self.source}: {bad:,} of {bad + len(self):,} rows break the spec "
+            f"{self.spec.name!r} ({examples})"
+        )
+
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Dataset:
         """The given rows, by position or mask."""
         return Dataset(self.frame[rows] if rows.dtype == bool else self.frame.iloc[rows],
                        self.spec, self.source, self.rejected)  # fmt: skip
 
 
-def load(path: str | Path, spec: DatasetSpec, *, rejected_to: Path | None = None) -> Dataset:
+def load(path: str | Path, spec: DatasetSpec, *, labelled: bool = True) -> Dataset:
     """Read a CSV or Parquet file and keep the rows that fit the spec.
+
+    Rows with problems are written to `<name>.rejected.csv` with line, column, expectation and
+    value: beside the file, or in the current folder if that cannot be written.
 
     Parameters
     ----------
     path
         Ending in .parquet, or anything else for CSV with a header line.
-    rejected_to
-        Where rows with problems are written, with line, column, expectation and value. Default:
-        `<name>.rejected.csv` beside the file, or in the current folder if that cannot be written.
+    labelled
+        False leaves the label unread, for payments that are only to be scored.
 
     Raises
     ------
@@ -100,23 +119,14 @@ def load(path: str | Path, spec: DatasetSpec, *, rejected_to: Path | None = None
         If required columns are missing or more than `MAX_BAD_SHARE` of the rows are bad.
     """
     path = Path(path)
-    dataset = check(_read(path), spec, source=str(path))
+    dataset = check(_read(path), spec, source=str(path), labelled=labelled)
     if len(dataset.rejected):
         if path.suffix != ".parquet":
-            lines = _line_numbers(path)
-            dataset.rejected["line"] = dataset.rejected["line"].map(lines).fillna(0).astype(int)
-        written = _write_rejected(dataset.rejected, path, rejected_to)
-        bad = dataset.rejected["line"].nunique()
-        total = bad + len(dataset)
-        if bad > MAX_BAD_SHARE * total:
-            examples = "; ".join(
-                f"line {p.line}: {p.column} should be {p.expectation}, is {p.value!r}"
-                for p in dataset.rejected.head(_SHOWN).itertuples()
-            )
-            raise DataRefused(
-                f"{path}: {bad:,} of {total:,} rows break the spec {spec.name!r} "
-                f"({examples}); all are listed in {written}"
-            )
+            _number_lines(dataset.rejected, path)
+        written = _write_rejected(dataset.rejected, path)
+        bad = dataset.bad_rows
+        if bad > MAX_BAD_SHARE * (bad + len(dataset)):
+            raise DataRefused(f"{dataset.complaint()}; all are listed in {written}")
     return dataset
 
 
@@ -132,7 +142,7 @@ def read_csv(text: Path | IO[str], *, source: str) -> pd.DataFrame:
         # The header is read as a row: pandas would rename a column that is there twice, and take
         # the first one for an index if the rows are longer than the header.
         rows = pd.read_csv(text, header=None, dtype=str, keep_default_na=False, na_values=_MISSING,
-                           skipinitialspace=True)  # fmt: skip
+                           skipinitialspace=True, compression=None)  # fmt: skip
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataRefused(f"{source}: is not CSV with a header line: {_line(error)}") from None
     names = rows.iloc[0].fillna("").str.strip()
@@ -141,7 +151,7 @@ def read_csv(text: Path | IO[str], *, source: str) -> pd.DataFrame:
     return rows[1:].set_axis(list(names), axis=1).reset_index(drop=True)
 
 
-def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str) -> Dataset:
+def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str, labelled: bool = True) -> Dataset:
     """Convert a raw frame to the spec's types and set aside the rows that break it.
 
     Raises
@@ -149,6 +159,11 @@ def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str) -> Dataset:
     DataRefused
         If the frame has no rows or lacks required columns; all of them are named.
     """
+    # An empty timestamp column orders nothing: it is absent, not wrong in every row.
+    ignored: list[str] = [] if labelled else [spec.label]
+    if spec.timestamp and spec.timestamp in raw and raw[spec.timestamp].isna().all():
+        ignored.append(spec.timestamp)
+    raw = raw.drop(columns=ignored, errors="ignore")
     missing = [n for n, c in spec.columns.items() if c.required and n not in raw]
     if missing:
         raise DataRefused(
@@ -201,8 +216,9 @@ def columns_of(records: Sequence[Mapping[str, Any]], inputs: Mapping[str, Column
 
 
 def text_or_none(value: Any) -> str | None:
-    """A category's value as every path reads it: trimmed, and None where nothing is left."""
-    return None if pd.isna(value) else str(value).strip() or None
+    """A category's value as every path reads it: trimmed, and None for what counts as missing."""
+    text = str(value).strip()
+    return None if text in _MISSING or text == "<NA>" else text
 
 
 def records_of(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -236,15 +252,21 @@ def _read(path: Path) -> pd.DataFrame:
         raise DataRefused(f"{path}: is not a readable Parquet file: {_line(error)}") from None
 
 
-def _line_numbers(path: Path) -> dict[int, int]:
-    """Where each row begins, by the number it would have without blank and wrapped lines."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader, begins, found = csv.reader(file), 1, []
-        for row in reader:
-            if row:
-                found.append(begins)
-            begins = reader.line_num + 1
-    return dict(enumerate(found, 1))
+def _number_lines(rejected: pd.DataFrame, path: Path) -> None:
+    """Count blank and wrapped lines too: `line` becomes where each row begins in the file."""
+    begins = 1
+    found: list[int] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                if "".join(row).strip():
+                    found.append(begins)
+                begins = reader.line_num + 1
+    except (csv.Error, UnicodeDecodeError):
+        return  # a field longer than csv reads: the count of rows is the best there is
+    rejected["line"] = rejected["line"].map(dict(enumerate(found, 1))).fillna(rejected["line"])
+    rejected["line"] = rejected["line"].astype(int)
 
 
 def _convert(
@@ -293,17 +315,15 @@ def _texts(raw: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series([text_or_none(v) for v in raw.tolist()], dtype=object)
 
 
-def _write_rejected(rejected: pd.DataFrame, path: Path, to: Path | None) -> Path:
+def _write_rejected(rejected: pd.DataFrame, path: Path) -> Path:
     name = f"{path.stem}.rejected.csv"
-    for target in [to] if to else [path.parent / name, Path(name)]:
+    for target in (path.parent / name, Path(name)):
         try:
             rejected.to_csv(target, index=False)
         except OSError:
             continue
         return target
-    raise FraudrayError(
-        f"{name}: the rejected rows can be written neither beside the file nor here"
-    )
+    raise FraudrayError(f"{name}: cannot be written, neither beside the file nor here")
 
 
 def _line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from training.features import FeatureEngineering
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
 from training.resample import smote
-from training.split import fingerprint, row_hashes, split
+from training.split import fingerprint, row_identities, split
 from training.threshold import DEFAULT_POLICY, Curve, Policy
 
 SAMPLE_ROWS = 16
@@ -119,7 +119,7 @@ def train(dataset: Dataset, recipe: Recipe, report: Audit, *, threads: int = 1) 
         },
         curve=curve.frame(),
         trained_on={
-            name: np.sort(row_hashes(rows.columns))
+            name: np.sort(row_identities(rows))
             for name, rows in (("train", train_rows), ("validation", validation))
         },
     )

@@ -60,8 +60,10 @@ class OneHot(_Learned):
         """Shape (n,) to (n, number of values)."""
         index = {value: i for i, value in enumerate(self.values)}
         codes = np.fromiter((index.get(v, -1) for v in values.tolist()), np.intp, len(values))
-        # Row -1 of the table, for values never seen, is all zeros.
-        return np.vstack([np.eye(len(index)), np.zeros(len(index))])[codes]
+        matrix = np.zeros((len(values), len(index)))
+        seen = np.flatnonzero(codes >= 0)
+        matrix[seen, codes[seen]] = 1.0
+        return matrix
 
 
 class Scale(_Learned):

@@ -50,7 +50,7 @@ def row_hashes(columns: Columns) -> Hashes:
     ----------
     columns
         Input columns of shape (n,). Their order does not matter, and a missing value counts like
-        an absent column, so rows of files with fewer columns can be compared.
+        an absent column.
     """
     total = np.zeros(len(next(iter(columns.values()))), np.uint64)
     for name, values in columns.items():
@@ -67,6 +67,26 @@ def row_hashes(columns: Columns) -> Hashes:
     return _mix(total)
 
 
+def row_identities(dataset: Dataset) -> Hashes:
+    """Hashes that are equal for what is most likely the same payment: for twins.
+
+    They cover the columns that the spec requires (all inputs if it requires none), so that files
+    with and without the optional ones can be compared, and a column that is left out of a model
+    does not keep twins apart. Numbers count as 32-bit floats: copies of a file differ in the
+    digits they keep.
+    """
+    inputs = dataset.spec.inputs
+    names = [name for name, column in inputs.items() if column.required] or list(inputs)
+    with np.errstate(over="ignore"):
+        return row_hashes(
+            {
+                name: values if values.dtype == object else values.astype(np.float32)
+                for name, values in dataset.columns.items()
+                if name in names
+            }
+        )
+
+
 def split(dataset: Dataset) -> Split:
     """Part a dataset 70 / 15 / 15, by time where there is a timestamp, else by row hash.
 
@@ -76,14 +96,14 @@ def split(dataset: Dataset) -> Split:
         If a part would lack one of the classes: nothing could be chosen or measured on it.
     """
     times = dataset.timestamp
-    if times is not None:
+    if times is not None and times.min() < times.max():
         first, second = np.sort(times)[
             [int(len(times) * TRAIN), int(len(times) * (TRAIN + VALIDATION))]
         ]
         part = (times >= first).astype(int) + (times >= second)
         method: Literal["time", "hash"] = "time"
     else:
-        unit = _unit(_mix(row_hashes(dataset.columns) ^ _PART_SALT))
+        unit = _unit(_mix(row_identities(dataset) ^ _PART_SALT))
         part = (unit >= TRAIN).astype(int) + (unit >= TRAIN + VALIDATION)
         method = "hash"
     parts = [np.flatnonzero(part == i) for i in range(3)]
@@ -109,14 +129,14 @@ def folds(train: Dataset, count: int) -> list[tuple[Rows, Rows]]:
             f"{train.source}: {frauds} frauds in the training rows are too few for {count} folds"
         )
     times = train.timestamp
-    if times is not None:
+    if times is not None and times.min() < times.max():
         # Blocks of equal size in time; the first is only ever fitted on.
         edges = np.sort(times)[[len(times) * i // (count + 1) for i in range(1, count + 1)]]
         block = np.searchsorted(edges, times, side="right")
         pairs = [(np.flatnonzero(block < i), np.flatnonzero(block == i))
                  for i in range(1, count + 1)]  # fmt: skip
     else:
-        hashes = _mix(row_hashes(train.columns) ^ _FOLD_SALT)
+        hashes = _mix(row_identities(train) ^ _FOLD_SALT)
         distinct, inverse = np.unique(hashes, return_inverse=True)
         fraud = np.zeros(len(distinct), bool)
         fraud[inverse[train.label == 1]] = True

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from training.errors import UsageError
 
 DEFAULT_POLICY = "max-f1"
+MOST_BETA = 1000.0
+"""The largest beta of `max-fbeta`; there precision no longer counts."""
 
 _POLICY = re.compile(
     r"(?P<name>max-f1)|(?P<beta>max-fbeta)=(?P<b>[0-9.]+)|(?P<floor>recall|precision)>=(?P<f>[0-9.]+)"
@@ -145,9 +147,11 @@ class Policy:
             value = float(next(filter(None, map(found.group, "bfa")), "1"))
         except ValueError:
             value = -1.0
-        if not 0 < value < np.inf or (kind not in ("max-f1", "max-fbeta") and value > 1):
-            limit = "above 0" if kind == "max-fbeta" else "above 0 and at most 1"
-            raise UsageError(f"the number in the policy {text!r} must be {limit}")
+        if not 0 < value <= MOST_BETA or (kind not in ("max-f1", "max-fbeta") and value > 1):
+            most = MOST_BETA if kind == "max-fbeta" else 1
+            raise UsageError(
+                f"the number in the policy {text!r} must be above 0 and at most {most:g}"
+            )
         return cls(found.group(), kind, value)
 
     def choose(self, curve: Curve) -> Choice:

@@ -11,7 +11,7 @@ from training.bundle import ModelBundle
 from training.data import Dataset
 from training.evaluate import Metrics
 from training.models import FAMILIES
-from training.split import row_hashes
+from training.split import row_identities
 from tuning.objective import METRIC
 from tuning.sweep import Trial
 
@@ -52,7 +52,7 @@ def gate(candidate: ModelBundle, champion: ModelBundle | None, rows: Dataset) ->
     """
     if champion is None:
         return Verdict(True, "first version")
-    hashes = row_hashes(rows.columns)
+    hashes = row_identities(rows)
     seen = np.concatenate([*candidate.trained_on.values(), *champion.trained_on.values()])
     fresh = rows.take(~np.isin(hashes, seen))
     frauds = int(fresh.label.sum()) if len(fresh) else 0

@@ -44,7 +44,7 @@ class Visit:
         self.page.get_by_role("button", name=example).click()
         amount = f"{EXAMPLES[example]['amount']:g}"
         self.page.wait_for_function(
-            "wanted => document.querySelector('[aria-label^=amount]').value === wanted", arg=amount
+            "wanted => document.querySelector('[aria-label^=amount]')?.value === wanted", arg=amount
         )
 
     def score(self, role: str) -> Any:

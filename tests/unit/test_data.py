@@ -346,15 +346,6 @@ def test_up_to_one_percent_of_bad_rows_are_set_aside_and_more_refuse_the_file(
     assert written["line"].tolist() == [5, 102, 202, 302, 401]
 
 
-def test_rejected_rows_go_where_they_are_told_to(files: Files, spec: DatasetSpec) -> None:
-    target = files.folder / "elsewhere.csv"
-
-    load(files.csv(files.with_value(0, "numItems", -1)), spec, rejected_to=target)
-
-    assert len(pd.read_csv(target)) == 1
-    assert not (files.folder / "payments.rejected.csv").exists()
-
-
 def test_rejected_rows_go_to_the_current_folder_if_they_cannot_stay_beside_the_file(
     files: Files, spec: DatasetSpec
 ) -> None:

@@ -16,7 +16,7 @@ from training.errors import UsageError
 from training.evaluate import Metrics
 from training.fit import SAMPLE_ROWS, Recipe, train
 from training.models import FAMILIES
-from training.split import fingerprint, row_hashes, split
+from training.split import fingerprint, row_identities, split
 
 LearnFrom = Callable[[Dataset], ModelBundle]
 
@@ -93,7 +93,7 @@ def test_a_bundle_says_truly_how_it_was_made_and_how_it_measured(
         found = Metrics.of(part.label, bundle.score(part.columns), bundle.choice.threshold)
         assert bundle.card["metrics"][name] == found.to_dict()
     for name in ("train", "validation"):
-        hashes = row_hashes(dataset.take(getattr(parts, name)).columns)
+        hashes = row_identities(dataset.take(getattr(parts, name)))
         np.testing.assert_array_equal(bundle.trained_on[name], np.sort(hashes))
     assert set(bundle.trained_on) == {"train", "validation"}
 
