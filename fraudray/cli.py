@@ -1,12 +1,14 @@
 """The command line: what a person types, and the exit code they get.
 
-0 success, 1 failure, 2 wrong usage, 3 the data was refused. Results go to standard output,
-progress and errors to standard error. Heavy imports wait until a command needs them, so that
-`--help` answers at once.
+0 success, 1 failure, 2 wrong usage, 3 the data was refused, 130 stopped by Ctrl-C. Results go to
+standard output, progress and errors to standard error. Heavy imports wait until a command needs
+them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import traceback
 import warnings
@@ -20,11 +22,24 @@ from fraudray import runtime
 from training.errors import DataRefused, FraudrayError, UsageError
 from training.home import VERSION, home
 
+PORT = click.IntRange(1, 65535)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_PORT = 8000
 UI_PORT = 7860
 FAMILIES = ("logistic-regression", "random-forest", "xgboost")
+
+
+def _name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A name that can stand in a registry, a folder and a filter."""
+    del context, parameter
+    if value is not None and not _NAME.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r}: a name starts with a letter or digit and holds only those, '.', '_', '-'"
+        )
+    return value
 
 
 def _option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -36,14 +51,16 @@ spec_option = _option(
     help="Columns of the file: a built-in spec's name, or a .toml file of your own.",
 )  # fmt: skip
 json_option = _option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
-seed_option = _option("--seed", default=0, type=click.IntRange(0), help="Seed of every draw.")
+seed_option = _option(
+    "--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Seed of every draw."
+)
 policy_option = _option(
     "--policy", default="max-f1", metavar="POLICY",
     help="How the threshold is chosen: max-f1, max-fbeta=2, 'recall>=0.9', 'precision>=0.5' or "
          "'alert-rate<=0.01'.",
 )  # fmt: skip
 registered_option = _option(
-    "--registered-model", metavar="NAME",
+    "--registered-model", metavar="NAME", callback=_name,
     help="Name in the registry. Default: fraudray-SPEC.",
 )  # fmt: skip
 host_option = _option("--host", default="127.0.0.1", help="Address to listen on.")
@@ -69,7 +86,8 @@ def cli() -> None:
 
     State lives in $FRAUDRAY_HOME (default .fraudray in the current folder);
     MLFLOW_TRACKING_URI names another MLflow store.
-    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the data was refused.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the data was refused,
+    130 stopped by Ctrl-C.
     """
 
 
@@ -157,19 +175,21 @@ def train(
     dataset, report = pipeline.audited(file, loaded)
     audit_report(report, error=True)
     tracking = Tracking()
+    target = registered_model or f"fraudray-{loaded.name}"
+    tracking.check_target(target, loaded.name)
     say(f"Fitting {recipe.label} ...")
     bundle = fit.train(dataset, recipe, report, threads=2)
     with tracking.run("fraudray-train", pipeline.timestamped(model)) as run:
-        published = pipeline.publish(
-            tracking, run, registered_model or f"fraudray-{loaded.name}", bundle, dataset
-        )
+        published = pipeline.publish(tracking, run, target, bundle, dataset)
     put_json(published.to_dict()) if as_json else published_report(published)
 
 
 @cli.command()
 @file_argument
 @spec_option
-@_option("--name", metavar="NAME", help="Name of the sweep. Default: spec and time.")
+@_option(
+    "--name", metavar="NAME", callback=_name, help="Name of the sweep. Default: spec and time."
+)
 @_option("--models", default=",".join(FAMILIES), metavar="a,b", help="Families to try.")
 @_option("--trials", default=24, type=click.IntRange(1), help="Recipes to try.")
 @_option("--folds", default=3, type=click.IntRange(2), help="Folds of the cross-validation.")
@@ -197,6 +217,7 @@ def tune(
     from fraudray.search import Search
     from training.spec import DatasetSpec
     from training.tracking import Tracking
+    from tuning.sweep import require_new
 
     loaded = DatasetSpec.load(spec)
     search = Search(
@@ -207,12 +228,14 @@ def tune(
     audit_report(report, error=True)
     prepared = search.prepare(dataset, report)
     tracking = Tracking()
+    target = registered_model or f"fraudray-{loaded.name}"
+    tracking.check_target(target, loaded.name)
+    if name is not None:
+        require_new(name)
     with runtime.stoppable():
         try:
             runtime.start_ray()
-            published = prepared.run(
-                tracking, name=name, model=registered_model or f"fraudray-{loaded.name}"
-            )
+            published = prepared.run(tracking, name=name, model=target)
         finally:
             runtime.stop_ray()
     put_json(published.to_dict()) if as_json else published_report(published)
@@ -332,8 +355,8 @@ def _crowned(version: Any, as_json: bool) -> None:
 
 @cli.command()
 @host_option
-@_option("--port", default=DEFAULT_PORT, type=click.IntRange(1, 65535), help="Port of the graph.")
-@_option("--dashboard-port", default=8265, type=click.IntRange(1, 65535),
+@_option("--port", default=DEFAULT_PORT, type=PORT, help="Port of the graph.")
+@_option("--dashboard-port", default=8265, type=PORT,
          help="Port of the Ray dashboard.")  # fmt: skip
 @spec_option
 @registered_option
@@ -395,7 +418,7 @@ def predict(file: str, spec: str, url: str, as_json: bool) -> None:
 
 @cli.command()
 @host_option
-@_option("--port", default=UI_PORT, type=click.IntRange(1, 65535), help="Port of the page.")
+@_option("--port", default=UI_PORT, type=PORT, help="Port of the page.")
 @url_option
 def ui(host: str, port: int, url: str) -> None:
     """Open the page for people: score one payment against a running graph."""
@@ -412,10 +435,10 @@ def ui(host: str, port: int, url: str) -> None:
 @_option("--rows", default=40_000, type=click.IntRange(2_000), help="Payments to simulate.")
 @_option("--trials", default=12, type=click.IntRange(1), help="Recipes to try.")
 @seed_option
-@_option("--port", default=DEFAULT_PORT, help="Port of the graph.")
-@_option("--ui-port", default=UI_PORT, help="Port of the page.")
-@_option("--mlflow-port", default=5000, help="Port of the MLflow page.")
-@_option("--dashboard-port", default=8265, help="Port of the Ray dashboard.")
+@_option("--port", default=DEFAULT_PORT, type=PORT, help="Port of the graph.")
+@_option("--ui-port", default=UI_PORT, type=PORT, help="Port of the page.")
+@_option("--mlflow-port", default=5000, type=PORT, help="Port of the MLflow page.")
+@_option("--dashboard-port", default=8265, type=PORT, help="Port of the Ray dashboard.")
 def demo(
     file: str | None, spec: str, rows: int, trials: int, seed: int,
     port: int, ui_port: int, mlflow_port: int, dashboard_port: int,
@@ -482,7 +505,9 @@ def _unexpected(error: Exception) -> str:
     told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     try:
         home().mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)), "utf-8")
+        # For its owner alone: a traceback may quote anything.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.writelines(traceback.format_exception(error))
     except OSError:
         return told
     return f"{told} (unforeseen; please report it with {path})"

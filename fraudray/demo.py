@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import httpx
 from rich.panel import Panel
+from rich.text import Text
 
 from fraudray import runtime
 from fraudray.output import console, say
@@ -78,12 +79,14 @@ class Demo:
         prepared = search.prepare(dataset, report)
         say("Starting MLflow and Ray ...")
         tracking = Tracking()
+        model = self._model(prepared)
+        tracking.check_target(model, self.spec.name)
         graph = Graph("127.0.0.1", ports.graph, ports.dashboard)
         with runtime.stoppable():
             try:
-                pages = {"the MLflow page": self._start_mlflow(tracking.uri)}
+                pages = {"the MLflow page": self._start_mlflow(tracking)}
                 runtime.start_ray(dashboard_port=ports.dashboard)
-                published = prepared.run(tracking, name=None, model=self._model(prepared))
+                published = prepared.run(tracking, name=None, model=model)
                 published_report(published)
                 say("Deploying the graph ...")
                 pages["the page"] = self._start_page(graph.url)
@@ -110,16 +113,16 @@ class Demo:
         stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
         return f"fraudray-{self.spec.name}-{stem}-{fingerprint(prepared.dataset)[:6]}"
 
-    def _start_mlflow(self, uri: str) -> str:
+    def _start_mlflow(self, tracking: Tracking) -> str:
         """Open MLflow's page on the store, unless the store is a server; where it is."""
-        if uri.startswith("http"):
-            return uri
+        if tracking.uri.startswith("http"):
+            return tracking.shown
         self._background(
             "mlflow.log",
             [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
              "--port", str(self.ports.mlflow), "--workers", "1"],
             # Not among the arguments, which every user of the machine can read: a password.
-            MLFLOW_BACKEND_STORE_URI=uri,
+            MLFLOW_BACKEND_STORE_URI=tracking.uri,
             MLFLOW_DEFAULT_ARTIFACT_ROOT=(home() / "artifacts").as_uri(),
         )  # fmt: skip
         return f"http://127.0.0.1:{self.ports.mlflow}"
@@ -175,7 +178,7 @@ class Demo:
             f"Ray dashboard     {graph.dashboard}   (token: cat {runtime.token_path()})",
         ]
         title = f"fraudray is up after {seconds:.0f} s. Ctrl-C stops it"
-        console().print(Panel("\n".join(lines), title=title, title_align="left"))
+        console().print(Panel(Text("\n".join(lines)), title=title, title_align="left"))
         click.echo(f"Try it:\n{_curl(graph.url, self.spec)}")  # outside the frame, to be copied
         sys.stdout.flush()
 

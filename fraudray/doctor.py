@@ -37,7 +37,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at everything; nothing is changed."""
+    """Look at everything; an MLflow store is made where there is none yet."""
     return [*_python(), *_machine(), *_state(), *_ports(), *_leftovers()]
 
 
@@ -79,7 +79,7 @@ def _state() -> Iterator[Check]:
     except FraudrayError as error:
         yield Check("MLflow store", False, "error", str(error))
         return
-    yield Check("MLflow store", True, "error", tracking.uri)
+    yield Check("MLflow store", True, "error", tracking.shown)
     models = tracking.models("payments")
     yield Check("models", bool(models), "warning",
                 ", ".join(models) or "none yet; make one with `fraudray tune FILE`")  # fmt: skip

@@ -15,7 +15,9 @@ from rich.table import Table
 def console(*, error: bool = False) -> Console:
     """A console that keeps lines whole where no terminal sets a width."""
     stream = sys.stderr if error else sys.stdout
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
+    return Console(
+        file=stream, highlight=False, markup=False, width=None if stream.isatty() else 160
+    )
 
 
 def say(text: str) -> None:

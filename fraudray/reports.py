@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich.text import Text
+
 from fraudray.output import console, number, say
 from fraudray.pipeline import Published
 from training.audit import Audit
@@ -17,18 +19,19 @@ _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
 def audit_report(report: Audit, *, error: bool = False) -> None:
     """Write an audit in plain words."""
     out = console(error=error)
+    head = Text(f"Audit of {report.source}", "bold")
+    parts = ", ".join(
+        f"{name} {part['rows']:,} rows with {part['frauds']:,} frauds"
+        for name, part in report.parts.items()
+    )
     out.print(
-        f"[bold]Audit of {report.source}[/]: {report.rows:,} rows, {report.frauds:,} frauds "
-        f"({report.frauds / report.rows:.2%}), split by {report.split_by}: "
-        + ", ".join(
-            f"{name} {part['rows']:,} rows with {part['frauds']:,} frauds"
-            for name, part in report.parts.items()
-        ),
+        head + f": {report.rows:,} rows, {report.frauds:,} frauds "
+        f"({report.frauds / report.rows:.2%}), split by {report.split_by}: {parts}",
         soft_wrap=True,
     )
     for finding in report.findings:
-        color = _SEVERITY[finding.severity]
-        out.print(f"  [{color}]{finding.severity}[/]: {finding.message}.", soft_wrap=True)
+        severity = Text(f"  {finding.severity}", _SEVERITY[finding.severity])
+        out.print(severity + f": {finding.message}.", soft_wrap=True)
     if not report.findings:
         out.print("  nothing suspicious found")
 
@@ -39,19 +42,20 @@ def published_report(published: Published) -> None:
     card, test = bundle.card, bundle.card["metrics"]["test"]
     smote = f"SMOTE ratio {card['smote']:g}" if card["smote"] else "no resampling"
     state = "is the champion" if version.champion else "is not promoted"
-    out = console()
-    out.print(
-        f"[bold]{version.model} version {version.version}[/] {state}: {published.verdict.reason}",
-        soft_wrap=True,
-    )
-    out.print(f"  model      {card['family']}, {smote}, {settings(card['params'])}", soft_wrap=True)
     missed = "" if bundle.choice.met else " (no threshold meets the policy; this comes nearest)"
-    out.print(
-        f"  threshold  {bundle.choice.threshold:.4f}, chosen by {bundle.choice.policy} on the "
-        f"validation rows{missed}",
-        soft_wrap=True,
-    )
-    out.print(f"  test       {measured(test)}", soft_wrap=True)
+    out = console()
+    head = Text(f"{version.model} version {version.version}", "bold")
+    out.print(head + f" {state}: {published.verdict.reason}", soft_wrap=True)
+    for name, told in (
+        ("model", f"{card['family']}, {smote}, {settings(card['params'])}"),
+        (
+            "threshold",
+            f"{bundle.choice.threshold:.4f}, chosen by {bundle.choice.policy} on the validation "
+            f"rows{missed}",
+        ),
+        ("test", measured(test)),
+    ):
+        out.print(f"  {name:<10} {told}", soft_wrap=True)
 
 
 def measured(metrics: Mapping[str, Any]) -> str:

@@ -78,6 +78,9 @@ def require_free(ports: dict[str, int], host: str = "127.0.0.1") -> None:
         Naming every port in use, what it is wanted for, and who has it where that can be seen.
     """
     taken = []
+    if len(set(ports.values())) < len(ports):
+        listed = ", ".join(f"{purpose} {port}" for purpose, port in ports.items())
+        raise RuntimeProblem(f"every port must be another one: {listed}")
     for purpose, port in ports.items():
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

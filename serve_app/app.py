@@ -64,7 +64,8 @@ class Ingress:
         """Score columns of shape (n,); a stage's result goes straight to the next stage."""
         matrix = self.features.remote(columns)
         probability = self.model.remote(matrix)
-        return await self.threshold.remote(probability, request_id)
+        answers: list[Answer] = await self.threshold.remote(probability, request_id)
+        return answers
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Ray Serve asks for the application once the replica is made."""

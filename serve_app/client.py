@@ -77,10 +77,6 @@ class Client:
         about: dict[str, Any] = self._call("GET", "/model")
         return about
 
-    def health(self) -> None:
-        """Return if the service is alive, else raise ServiceError."""
-        self._call("GET", "/health")
-
     def _call(self, method: str, path: str, **content: Any) -> Any:
         try:
             response = self._http.request(method, path, **content)

@@ -66,7 +66,3 @@ class Metrics:
     def to_dict(self) -> dict[str, float | None]:
         """By name, as JSON carries it."""
         return asdict(self)
-
-    def numbers(self, prefix: str) -> dict[str, float]:
-        """The metrics that have a value, as MLflow logs them: `test_pr_auc`, ..."""
-        return {f"{prefix}_{k}": float(v) for k, v in self.to_dict().items() if v is not None}

@@ -123,11 +123,12 @@ class ForestModel:
 
         # scikit-learn compares in float32 with float64 thresholds; treelite takes one type.
         rounded = matrix.astype(np.float32).astype(np.float64)
-        return treelite.gtil.predict(self.trees, rounded, nthread=1).reshape(len(matrix), -1)[:, -1]
+        scores: Probability = treelite.gtil.predict(self.trees, rounded, nthread=1)
+        return scores.reshape(len(matrix), -1)[:, -1]
 
     def to_bytes(self) -> bytes:
         """A treelite checkpoint."""
-        return self.trees.serialize_bytes()
+        return bytes(self.trees.serialize_bytes())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -166,7 +167,8 @@ class BoosterModel:
 
     def probability(self, matrix: Matrix) -> Probability:
         """Shape (n,)."""
-        return self.booster.inplace_predict(matrix.astype(np.float32)).astype(np.float64)
+        scores: Probability = self.booster.inplace_predict(matrix.astype(np.float32))
+        return scores.astype(np.float64)
 
     def to_bytes(self) -> bytes:
         """UBJSON."""

@@ -205,11 +205,6 @@ class DatasetSpec(_Frozen):
         """The column that orders the rows in time, if the spec has one."""
         return next((name for name, c in self.columns.items() if c.role == "timestamp"), None)
 
-    @property
-    def entity(self) -> str | None:
-        """The column that says who pays, if the spec has one."""
-        return next((name for name, c in self.columns.items() if c.role == "entity"), None)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` reads them back to an equal spec."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +40,7 @@ CHAMPION = "champion"
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
+_CREDENTIALS = re.compile(r"//[^/@\s]*(?:/[^/@\s]*)?@")
 _BATCH = 100  # the tracking server takes at most this many parameters or tags a call
 _STACK = "fraudray.champions"  # versions that were champion, the present one last
 
@@ -96,8 +98,10 @@ class Tracking:
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         self._client = MlflowClient(self.uri, self.uri)
-        with self._explained():
+        try:
             self._client.search_experiments(max_results=1)
+        except (MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise TrackingError(self._closed(error)) from None
 
     # Experiments -----------------------------------------------------------------------------
 
@@ -208,6 +212,23 @@ class Tracking:
             )  # fmt: skip
         return self.version(model, made.version)
 
+    def check_target(self, model: str, spec: str) -> None:
+        """Refuse to register a bundle of one spec under a model of another.
+
+        Raises
+        ------
+        TrackingError
+            If the model is there and of another spec.
+        """
+        with self._explained():
+            found = self._client.search_registered_models(f"name = '{model}'")
+        theirs = found[0].tags.get("spec", "none of fraudray's") if found else spec
+        if theirs != spec:
+            raise TrackingError(
+                f"the registered model {model} is of the spec {theirs}, not {spec}; "
+                f"choose another --registered-model"
+            )
+
     def models(self, spec: str) -> list[str]:
         """Names of the registered models of a spec."""
         with self._explained():
@@ -251,9 +272,8 @@ class Tracking:
     def promote(self, model: str, version: str, reason: str) -> Version:
         """Make a version the champion and record why."""
         chosen = self.version(model, version)
-        stack = self._stack(model)
-        if not stack or stack[-1] != chosen.version:
-            self._crown(model, [*stack, chosen.version], reason)
+        if not chosen.champion:
+            self._crown(model, [*self._stack(model), chosen.version], reason)
         return self.version(model, version)
 
     def rollback(self, model: str) -> Version:
@@ -264,11 +284,13 @@ class Tracking:
         TrackingError
             If there was none before.
         """
-        stack = self._stack(model)
-        if len(stack) < 2:
+        there = {v.version: v for v in self.versions(model)}
+        present = next((v.version for v in there.values() if v.champion), None)
+        stack = [v for v in self._stack(model) if v in there and v != present]
+        if not stack:
             raise TrackingError(f"{model} has had no other champion to go back to")
-        self._crown(model, stack[:-1], f"rolled back from version {stack[-1]}")
-        return self.version(model, stack[-2])
+        self._crown(model, stack, f"rolled back from version {present}")
+        return self.version(model, stack[-1])
 
     def note(self, version: Version, reason: str) -> None:
         """Record why a version was or was not promoted."""
@@ -327,16 +349,20 @@ class Tracking:
 
     def _crown(self, model: str, stack: list[str], reason: str) -> None:
         with self._explained():
+            # The alias is the truth; if this is cut off, the rest is only the story of it.
+            self._client.set_registered_model_alias(model, CHAMPION, stack[-1])
             self._client.set_registered_model_tag(model, _STACK, json.dumps(stack[-100:]))
             self._client.set_model_version_tag(model, stack[-1], "decision", reason)
-            self._client.set_registered_model_alias(model, CHAMPION, stack[-1])
 
     def _knock(self) -> None:
         """Find out within seconds whether the store answers."""
         try:
             if self.uri.startswith(("http://", "https://")):
-                with urllib.request.urlopen(f"{self.uri.rstrip('/')}/health", timeout=10):  # noqa: S310
-                    return
+                health = f"{_CREDENTIALS.sub('//', self.uri).rstrip('/')}/health"
+                # Any answer will do: whether it lets us in is for MLflow's client to find out.
+                with suppress(urllib.error.HTTPError):
+                    urllib.request.urlopen(health, timeout=10).close()  # noqa: S310
+                return
             if "://" in self.uri and not self.uri.startswith("file:"):
                 if self.uri == f"sqlite:///{home() / 'mlflow.db'}":
                     home().mkdir(parents=True, exist_ok=True)
@@ -350,15 +376,24 @@ class Tracking:
     def _closed(self, error: Exception) -> str:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
         return (
-            f"the MLflow store {_without_password(self.uri)} cannot be opened ({cause}); "
+            f"the MLflow store {self.shown} cannot be opened "
+            f"({_CREDENTIALS.sub('//***@', cause)}); "
             f"set MLFLOW_TRACKING_URI, or unset it for a SQLite file in {home()}"
         )
+
+    @property
+    def shown(self) -> str:
+        """The store's URI as it may be printed: without its password."""
+        return _CREDENTIALS.sub("//***@", self.uri)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
+        except MlflowException as error:
+            cause = _CREDENTIALS.sub("//***@", " ".join(str(error).split())[:300])
+            raise TrackingError(f"the MLflow store {self.shown} refuses: {cause}") from error
+        except sqlalchemy.exc.SQLAlchemyError as error:
             raise TrackingError(self._closed(error)) from error
 
 
@@ -373,10 +408,3 @@ def _signature(spec: DatasetSpec) -> ModelSignature:
     ]
     outputs = [ColSpec(DataType.double, "probability"), ColSpec(DataType.long, "decision")]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
-
-
-def _without_password(uri: str) -> str:
-    try:
-        return sqlalchemy.engine.make_url(uri).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return uri

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -67,9 +68,7 @@ def sweep(
     SweepError
         If every trial failed, with the commonest reason.
     """
-    storage = home() / "sweeps"
-    if (storage / name).exists():
-        raise UsageError(f"there is a sweep {name!r} already; choose another --name")
+    require_new(name)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, folds=list(folds)), {"cpu": 1}),
         param_space={"recipe": tune.grid_search([asdict(recipe) for recipe in recipes])},
@@ -78,7 +77,7 @@ def sweep(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=str(storage),
+            storage_path=str(_storage()),
             callbacks=[tracked_by, ProgressCallback(len(recipes), tell)],
             verbose=0,
         ),
@@ -93,6 +92,22 @@ def sweep(
         cause, count = Counter(t.failure for t in trials).most_common(1)[0]
         raise SweepError(f"all {len(trials)} trials failed, {count} of them with: {cause}")
     return trials
+
+
+def require_new(name: str) -> None:
+    """Check that no sweep bears a name.
+
+    Raises
+    ------
+    UsageError
+        If one does.
+    """
+    if (_storage() / name).exists():
+        raise UsageError(f"there is a sweep {name!r} already; choose another --name")
+
+
+def _storage() -> Path:
+    return home() / "sweeps"
 
 
 def _read(result: Any) -> Trial:

@@ -244,7 +244,7 @@ def test_the_ray_dashboard_says_nothing_without_the_token(demo: Any) -> None:
     assert answer.status_code in (401, 403)
 
 
-def test_everything_of_ours_listens_on_loopback_only(demo: Any) -> None:
+def test_the_graph_and_the_pages_listen_on_loopback_only(demo: Any) -> None:
     ours = {
         int(url.rsplit(":", 1)[1])
         for url in (demo.url, demo.page_url, demo.mlflow_url, demo.dashboard_url)

@@ -48,9 +48,9 @@ def test_every_make_target_named_is_there(name: str) -> None:
 
 
 def test_every_file_linked_is_there() -> None:
-    for name in BLOCKS:
-        for link in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / name).read_text("utf-8")):
-            assert (ROOT / link).exists(), f"{name} links {link}"
+    for page in [*(ROOT / name for name in BLOCKS), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page} links {link}"
 
 
 @pytest.mark.slow

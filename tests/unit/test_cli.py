@@ -8,11 +8,13 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from fraudray.cli import cli, main
 from training.simulate import simulate, write
@@ -280,6 +282,76 @@ def test_a_relative_sqlite_store_is_the_same_file_from_every_folder(
     assert (tmp_path / "own.db").exists()
     monkeypatch.chdir("/")
     assert len(fraudray("models", "list", "--json").json) == 1
+
+
+def test_a_model_of_another_spec_is_not_registered_among_them(
+    fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    shipped = resources.files("training") / "specs" / "payments.toml"
+    own = shipped.read_text("utf-8").replace('name = "payments"', 'name = "own"', 1)
+    (tmp_path / "own.toml").write_text(own)
+    train = ["train", str(payments), "--model", "logistic-regression"]
+    fraudray(*train)
+
+    done = fraudray(*train, "--spec", "own.toml", "--registered-model", "fraudray-payments")
+
+    _refused(done, 1, "fraudray-payments is of the spec payments, not own")
+    assert "Fitting" not in done.err
+
+
+@pytest.mark.parametrize("name", ["pay[red].csv", "a[/b].csv"])
+def test_brackets_in_a_name_are_shown_as_they_are(
+    name: str, fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)  # "a[" of the second name
+    path.write_bytes(payments.read_bytes())
+
+    done = fraudray("audit", name)
+
+    assert done.code == 0
+    assert f"Audit of {name}" in done.out
+
+
+def test_a_file_with_a_bad_row_is_scored_not_at_all(fraudray: Run) -> None:
+    rows = _rows(300, 9).replace("\n5,1,", "\n-5,1,")
+
+    _refused(
+        fraudray("predict", "-", stdin=rows), 3, "line 7: accountAgeDays", "nothing was scored"
+    )
+    _refused(fraudray("predict", "-", stdin="[]"), 3, "no payments")
+    _refused(fraudray("predict", "-", stdin='[{"localTime": NaN}]'), 3, "not JSON")
+    _refused(fraudray("predict", "-", stdin="[" * 100_000), 3, "not JSON")
+
+
+def test_a_password_in_the_address_of_the_store_is_not_shown(
+    fraudray: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for uri in ("http://me:hunter2@127.0.0.1:9", "postgresql://me:hunter2@h:port/x"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+        done = fraudray("models", "list")
+
+        _refused(done, 1, "cannot be opened")
+        assert "hunter2" not in done.err + done.out
+
+
+def test_a_champion_set_by_hand_in_mlflow_is_the_one_promoted_over_and_rolled_back_from(
+    fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    train = ["train", str(payments), "--model", "logistic-regression"]
+    for _ in range(3):
+        fraudray(*train)
+    fraudray("models", "promote", "2")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
+    client.set_registered_model_alias("fraudray-payments", "champion", "1")
+
+    assert fraudray("models", "promote", "2", "--json").json["champion"] == "2"
+    versions = fraudray("models", "list", "--json").json
+    assert [v["version"] for v in versions if v["champion"]] == ["2"]
+
+    client.delete_model_version("fraudray-payments", "1")
+    _refused(fraudray("models", "rollback"), 1, "no other champion")
 
 
 def test_simulate_says_what_it_wrote(fraudray: Run, tmp_path: Path) -> None:

@@ -248,3 +248,20 @@ def test_a_form_is_told_everything_about_the_inputs_and_nothing_about_the_rest()
     (time,) = [f for f in fields if f["name"] == "localTime"]
     assert (time["type"], time["minimum"], time["maximum"]) == ("number", 0, 24)
     assert math.isclose(time["example"], 14.5)
+
+
+def test_a_column_may_be_named_like_anything_of_pydantics() -> None:
+    names = ["_x", "model_dump", "model_config", "json", "copy"]
+    spec = DatasetSpec.from_dict({"name": "odd", "label": "y", "columns": {n: {} for n in names}})
+    payment = {name: float(i) for i, name in enumerate(names)}
+
+    records, _ = PaymentContract(spec).read(json.dumps(payment).encode())
+
+    assert records == [payment]
+
+
+@pytest.mark.parametrize("field", ["isWeekend", "numItems"])
+def test_almost_whole_is_not_whole(field: str, contract: PaymentContract) -> None:
+    (problem,) = _problems(contract, json.dumps(GOOD | {field: 0.9999999999}))
+
+    assert problem["field"] == field

@@ -36,7 +36,6 @@ def test_the_shipped_spec_survives_json(spec: DatasetSpec) -> None:
 
 def test_roles_say_which_columns_a_model_may_see(spec: DatasetSpec) -> None:
     assert spec.timestamp == "timestamp"
-    assert spec.entity == "customerId"
     assert set(spec.columns) - set(spec.inputs) == {"timestamp", "customerId", "fraudPattern"}
 
 
@@ -48,7 +47,6 @@ def test_a_spec_of_your_own_is_read_by_its_path(tmp_path: Path) -> None:
 
     assert mine.columns["x"].minimum == 1
     assert mine.timestamp is None
-    assert mine.entity is None
 
 
 @pytest.mark.parametrize(
