@@ -14,13 +14,16 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fraudray import runtime
 from training.errors import DataRefused, FraudrayError, UsageError
 from training.home import VERSION, home
+
+if TYPE_CHECKING:
+    from training.tracking import Tracking
 
 PORT = click.IntRange(1, 65535)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -29,6 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_PORT = 8000
 UI_PORT = 7860
+# Those of training.models, which takes a second to import; a test holds the two equal.
 FAMILIES = ("logistic-regression", "random-forest", "xgboost")
 
 
@@ -320,12 +324,7 @@ def models_list(spec: str, registered_model: str | None, as_json: bool) -> None:
 @json_option
 def models_promote(version: str, spec: str, registered_model: str | None, as_json: bool) -> None:
     """Make VERSION the champion, whatever the gate said."""
-    from fraudray.pipeline import registered_model as find
-    from training.spec import DatasetSpec
-    from training.tracking import Tracking
-
-    tracking = Tracking()
-    model = find(tracking, DatasetSpec.load(spec), registered_model)
+    tracking, model = _registry(spec, registered_model)
     _crowned(tracking.promote(model, version, "promoted by hand"), as_json)
 
 
@@ -335,12 +334,17 @@ def models_promote(version: str, spec: str, registered_model: str | None, as_jso
 @json_option
 def models_rollback(spec: str, registered_model: str | None, as_json: bool) -> None:
     """Make the version that was champion before champion again."""
-    from fraudray.pipeline import registered_model as find
+    tracking, model = _registry(spec, registered_model)
+    _crowned(tracking.rollback(model), as_json)
+
+
+def _registry(spec: str, given: str | None) -> tuple[Tracking, str]:
+    from fraudray.pipeline import registered_model
     from training.spec import DatasetSpec
     from training.tracking import Tracking
 
     tracking = Tracking()
-    _crowned(tracking.rollback(find(tracking, DatasetSpec.load(spec), registered_model)), as_json)
+    return tracking, registered_model(tracking, DatasetSpec.load(spec), given)
 
 
 def _crowned(version: Any, as_json: bool) -> None:

@@ -75,11 +75,12 @@ def publish(
     dataset
         The whole file the bundle was made from.
     """
-    test = dataset.take(split(dataset).test)
-    probability = bundle.score(test.columns)
-    curve = Curve.of(test.label, probability)
-    metrics = Metrics.of(test.label, probability, bundle.choice.threshold)
     card = bundle.card
+    test = dataset.take(split(dataset).test)
+    curve, metrics = (
+        Curve.of(test.label, bundle.score(test.columns)),
+        Metrics(**card["metrics"]["test"]),
+    )
     tracking.log(
         run,
         params={

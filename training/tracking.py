@@ -286,7 +286,9 @@ class Tracking:
         """
         there = {v.version: v for v in self.versions(model)}
         present = next((v.version for v in there.values() if v.champion), None)
-        stack = [v for v in self._stack(model) if v in there and v != present]
+        stack = [v for v in self._stack(model) if v in there]
+        while stack and stack[-1] == present:
+            stack.pop()
         if not stack:
             raise TrackingError(f"{model} has had no other champion to go back to")
         self._crown(model, stack, f"rolled back from version {present}")

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from fraudray.cli import cli, main
+from fraudray.cli import FAMILIES, cli, main
+from training import models
 from training.simulate import simulate, write
 
 GOOD = "accountAgeDays,numItems,localTime,paymentMethod,paymentMethodAgeDays,label\n"
@@ -93,6 +94,10 @@ def test_every_command_explains_itself(command: str, fraudray: Run) -> None:
 
     assert done.code == 0
     assert len(done.out.splitlines()) > 5
+
+
+def test_the_families_offered_are_those_there_are() -> None:
+    assert tuple(models.FAMILIES) == FAMILIES
 
 
 def test_a_wrong_option_is_wrong_usage(fraudray: Run) -> None:
@@ -351,6 +356,20 @@ def test_a_champion_set_by_hand_in_mlflow_is_the_one_promoted_over_and_rolled_ba
     assert [v["version"] for v in versions if v["champion"]] == ["2"]
 
     client.delete_model_version("fraudray-payments", "1")
+    _refused(fraudray("models", "rollback"), 1, "no other champion")
+
+
+def test_rolling_back_goes_the_way_of_the_champions_step_by_step(
+    fraudray: Run, payments: Path
+) -> None:
+    for _ in range(2):
+        fraudray("train", str(payments), "--model", "logistic-regression")
+    for version in ("2", "1"):
+        fraudray("models", "promote", version)
+
+    back = [fraudray("models", "rollback", "--json").json["champion"] for _ in range(2)]
+
+    assert back == ["2", "1"]
     _refused(fraudray("models", "rollback"), 1, "no other champion")
 
 
