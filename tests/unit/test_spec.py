@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.errors import UsageError
-from training.spec import Column, DatasetSpec, SpecError
+from training.spec import Column, DatasetSpec, SpecError, mistakes
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -68,35 +71,78 @@ def test_a_column_says_in_words_what_a_value_must_be(column: Column, expectation
 @pytest.mark.parametrize(
     ("content", "mistake"),
     [
-        (_with(nmae="tiny"), "nmae"),
-        (_with(name="No Capitals"), "name"),
-        (_with(label="x"), "'x' is listed among the columns"),
-        (_with(columns={}), "columns"),
+        (_with(nmae="tiny"), "nmae: there is no such field; did you mean 'name'?"),
+        (_with(zzz=1), "zzz: there is no such field; there are name, label, label_values"),
+        (_with(name="No Capitals"), "name: should be 1 to 63 lower-case letters"),
+        (_with(label=3), "label: should be a text, is 3; write it in quotes: \"3\""),
+        (_with(label="x"), "label: the label 'x' is listed among the columns"),
+        (_with(label_values=["0"]), "label_values: should be two texts, is ['0']"),
+        (_with(label_values=["a", "b", "c"]), "two texts, is ['a', 'b', 'c']"),
+        (_with(label_values=["a", "a"]), "label_values: is 'a' for a legitimate payment and for"),
+        (_with(columns={}), "columns: should hold at least one value, is empty"),
+        (_with(columns=[]), "columns: should be a table, is []"),
+        (_with(columns={"x": 5}), "columns.x: should be a table, is 5"),
         (_with(columns={"t": {"role": "annotation", "type": "text"}}), "no column has the role"),
-        (_with(columns={"bad name": {}}), "bad name"),
-        (_column(type="text"), "not text"),
-        (_column(role="entity"), "has type 'text'"),
-        (_column(type="boolean", skewed=True), "skewed and integer are for numbers"),
-        (_column(type="category", minimum=0), "minimum and maximum are for numbers"),
-        (_column(categories=["a"]), "categories are for columns of type 'category'"),
-        (_column(skewed=True), "needs minimum >= 0"),
-        (_column(skewed=True, minimum=-1), "needs minimum >= 0"),
-        (_column(minimum=2, maximum=1), "minimum 2 is above maximum 1"),
-        (_column(maximum=float("inf")), "finite"),
-        (_feature(kind="cross", left="c", right="x"), "needs 'x' to be a category"),
-        (_feature(kind="cross", left="c", right="nobody"), "'nobody', not an input"),
-        (_feature(kind="ratio", numerator="x", denominator="c"), "needs 'c' to be a number"),
+        (_with(columns={"x": {}, " bad": {}}), 'columns." bad": a name has 1 to 100 printable'),
+        (_with(columns={"x": {}, "two\nlines": {}}), 'columns."two\\nlines": a name has'),
+        (_with(columns={"x": {}, "n" * 101: {}}), "a name has 1 to 100 printable characters"),
+        (_with(costs={"missed_fraud": -1}), "costs.missed_fraud: should be 0 or more, is -1"),
+        (_with(costs={"amount": "d"}), "costs.amount: 'd' is no number among the inputs"),
+        (_with(costs={"amount": "nobody"}), "costs.amount: 'nobody' is no column"),
+        (_with(costs={"amonut": "x"}), "there is no such field; did you mean 'amount'?"),
+        (_column(skwed=True), "columns.z.skwed: there is no such field; did you mean 'skewed'?"),
+        (_column(role="featrue"), "is 'featrue'; did you mean 'feature'?"),
+        (_column(type="date"), "'number', 'category', 'boolean' or 'text', is 'date'"),
+        (_column(minimum="0"), "columns.z.minimum: should be a number, is '0'"),
+        (_column(minimum=True), "columns.z.minimum: should be a number, is true"),
+        (_column(required="yes"), "columns.z.required: should be true or false, is 'yes'"),
+        (_column(example=[1]), "columns.z.example: should be a number or a text, is [1]"),
+        (_column(type="text"), "columns.z.type: a feature is a number, a category or a boolean"),
+        (_column(role="timestamp", type="category"), "columns.z.type: a timestamp is a text"),
+        (_column(role="entity"), "columns.z.type: a column with the role 'entity' has the type"),
+        (_column(type="boolean", skewed=True), "columns.z.skewed: is for numbers"),
+        (_column(type="boolean", integer=True), "columns.z.integer: is for numbers"),
+        (_column(type="category", minimum=0), "columns.z.minimum: is for numbers"),
+        (_column(type="category", maximum=0), "columns.z.maximum: is for numbers"),
+        (_column(categories=["a"]), "columns.z.categories: are for columns of type 'category'"),
+        (_column(type="category", categories=["a", 7]), "columns.z.categories[1]: should be a"),
+        (_column(skewed=True), "skewed: a skewed number needs a minimum of 0 or more and"),
+        (_column(skewed=True, minimum=-1), "needs a minimum of 0 or more and has -1"),
+        (_column(minimum=2, maximum=1), "columns.z.minimum: minimum 2 is above maximum 1"),
+        (_column(maximum=float("inf")), "columns.z.maximum: should be a finite number, is inf"),
+        (_feature(kind="cross", left="c", right="x"), "features.f.right: a cross needs a category"),
+        (_feature(kind="cross", left="c", right="nobody"), "f.right: 'nobody' is no column"),
+        (_feature(kind="cross", left="c", right="D"), "'D' is no column; did you mean 'd'?"),
+        (_feature(kind="cross", left="c"), "features.f.right: is missing"),
+        (_feature(kind="ratio", numerator="x", denominator="c"), "a ratio needs a number, and 'c'"),
         (_feature(kind="bins", input="x", edges=[2, 1], labels=["a", "b", "c"]), "edges must rise"),
         (_feature(kind="bins", input="x", edges=[1], labels=["a"]), "1 edges need 2 labels"),
-        (_feature(kind="sum", left="x", right="x"), "sum"),
+        (_feature(kind="bins", input="x", edges=[], labels=["a"]), "f.edges: should hold at"),
+        (_feature(kind="rato"), "f.kind: should be 'cross', 'ratio' or 'bins', is 'rato'; did"),
+        (_feature(left="c"), "features.f.kind: is missing, should be 'cross', 'ratio' or 'bins'"),
         (_with(features={"x": {"kind": "cross", "left": "c", "right": "d"}}), "name of a column"),
+        (_with(features={"y": {"kind": "cross", "left": "c", "right": "d"}}), "name of the label"),
     ],
-)
-def test_a_mistake_is_named(content: dict[str, Any], mistake: str) -> None:
+)  # fmt: skip
+def test_a_mistake_is_named_and_is_the_only_one(content: dict[str, Any], mistake: str) -> None:
     with pytest.raises(SpecError) as caught:
         DatasetSpec.from_dict(content)
 
-    assert mistake in str(caught.value)
+    (found,) = caught.value.mistakes
+    assert mistake in str(found)
+    assert str(caught.value) == f"spec: {found}"
+
+
+def test_a_feature_cannot_be_made_from_what_is_no_feature() -> None:
+    note = {"role": "annotation", "type": "text"}
+    content = _with(
+        columns=TINY["columns"] | {"n": note},
+        features={"f": {"kind": "cross", "left": "c", "right": "n"}},
+    )
+
+    assert [str(m) for m in mistakes(content)] == [
+        "features.f.right: 'n' is no feature: it has the role 'annotation'"
+    ]
 
 
 def test_two_columns_cannot_both_order_the_rows() -> None:
@@ -106,14 +152,105 @@ def test_two_columns_cannot_both_order_the_rows() -> None:
         DatasetSpec.from_dict(_with(columns={"x": {}, "a": moment, "b": moment}))
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    with pytest.raises(SpecError) as caught:
-        DatasetSpec.from_dict(
-            _with(colour="red", columns={"x": {"type": "date"}, "z": {"skewed": True}})
-        )
+def test_all_mistakes_are_told_at_once_and_no_wrong_field_is_held_against_another() -> None:
+    entity = {"role": "entity", "type": "text"}
+    found = mistakes(
+        {
+            "name": "tiny",
+            "colour": "red",
+            "label": "y",
+            "costs": {"amount": "mean radus"},
+            "columns": {
+                "mean radius": {"type": "nummber", "minimum": 3, "maximum": 2, "skewed": "no"},
+                "z": {"skewed": True, "categories": ["a"]},
+                "who": entity,
+                "whom": entity | {"unit": 7},
+                "c": {"type": "category"},
+            },
+            "features": {
+                "f": {"kind": "ratio", "numerator": "mean radius", "denominator": "c"},
+                "g": {"kind": "bins", "input": "y", "edges": [2, 1], "labels": [1]},
+                "h": 5,
+            },
+        }
+    )
 
-    for mistake in ("colour", "columns.x.type", "columns.z"):
-        assert mistake in str(caught.value)
+    assert {m.place for m in found} == {
+        "colour",
+        'columns."mean radius".type',
+        'columns."mean radius".minimum',
+        'columns."mean radius".skewed',
+        "columns.z.skewed",
+        "columns.z.categories",
+        "columns.whom.unit",
+        "columns",  # two entities
+        "costs.amount",
+        "features.f.denominator",
+        "features.g.edges",
+        "features.g.input",
+        "features.g.labels[0]",
+        "features.h",
+    }
+    assert len(found) == 14
+
+
+_WORDS = st.sampled_from(
+    ["name", "label", "columns", "features", "costs", "x", "c", "a b", "kind", "bins", "input",
+     "edges", "labels", "type", "role", "number", "entity", "text", "amount", "minimum", "[key]",
+     "example", "cross", "left", "label_values"]
+)  # fmt: skip
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(_WORDS, _ANYTHING),
+    st.dictionaries(_WORDS, st.dictionaries(_WORDS, _ANYTHING, max_size=4), max_size=3),
+    st.dictionaries(_WORDS, st.dictionaries(_WORDS, _ANYTHING, max_size=4), max_size=3),
+)
+def test_whatever_is_wrong_is_told_in_plain_words(
+    top: dict[str, Any], columns: dict[str, Any], features: dict[str, Any]
+) -> None:
+    content = TINY | top | {"columns": {"x": {}} | columns, "features": features}
+
+    found = mistakes(content)
+
+    told = "\n".join(map(str, found))
+    for jargon in ("Input should", "Value error", "Extra inputs", "valid ", "tag", "union", "str"):
+        assert jargon not in told
+    assert len(set(found)) == len(found)
+    if found:
+        with pytest.raises(SpecError):
+            DatasetSpec.from_dict(content)
+    else:
+        assert DatasetSpec.from_dict(content).to_dict()["name"] == content["name"]
+
+
+@pytest.mark.parametrize("content", [[], "text", 5, None])
+def test_what_is_no_table_is_no_spec(content: Any) -> None:
+    (found,) = mistakes(content)
+
+    assert str(found) == f"should be a table, is {content!r}"
+
+
+def test_a_mistake_in_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text('name = "mine"\nlabel = y\n', encoding="utf-8")
+
+    with pytest.raises(SpecError, match=r"broken\.toml.*line 2, column 9"):
+        DatasetSpec.load(str(file))
+
+
+def test_an_error_keeps_its_mistakes_on_the_way_between_processes() -> None:
+    with pytest.raises(SpecError) as caught:
+        DatasetSpec.from_dict(_with(nmae="tiny"))
+
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert str(again) == str(caught.value)
+    assert again.mistakes == caught.value.mistakes
 
 
 @pytest.mark.parametrize("content", ["name = ", "\ud800".encode("utf-8", "surrogatepass")])

@@ -10,13 +10,16 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import UsageError
+from training.spec import rules
+from training.spec.mistake import Mistake, in_fields
 
-_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]{0,98}[^\s\x00-\x1f])?$"
+"""A column or feature: any printable text of at most 100 characters, no blank at either end."""
 
 TEXT_LIMIT = 200
 """Characters of a text in a file or a request."""
@@ -25,12 +28,30 @@ HOUR_OF_DAY = "hour of the day"
 """The unit of a column that is a time on a clock; the audit checks that it looks like one."""
 
 
+Number = Annotated[float, Field(strict=True)]
+"""No text and no boolean that might be read as one."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and no word or number that might be read as either."""
+
+
 class SpecError(UsageError):
-    """A spec that cannot be used; the message lists every mistake found."""
+    """A spec that cannot be used; the message lists every mistake found.
+
+    Attributes
+    ----------
+    mistakes
+        One by one; none if the file cannot be read at all.
+    """
+
+    mistakes: tuple[Mistake, ...] = ()
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_Part = TypeVar("_Part", bound=_Frozen)
 
 
 class Column(_Frozen):
@@ -39,8 +60,9 @@ class Column(_Frozen):
     Attributes
     ----------
     role
-        `feature` feeds the model; `timestamp` orders the rows in time; `entity` says who pays;
-        `annotation` is kept for reports and never shown to a model.
+        `feature` feeds the model; `timestamp` orders the rows in time (`text` in ISO 8601, or
+        `number` for seconds since any moment); `entity` says who pays; `annotation` is kept for
+        reports and never shown to a model.
     type
         `number` (missing values take the median), `category` or `boolean` (0 or 1; missing values
         of these two take the most frequent one), `text` for columns that are not features.
@@ -55,33 +77,19 @@ class Column(_Frozen):
 
     role: Literal["feature", "timestamp", "entity", "annotation"] = "feature"
     type: Literal["number", "category", "boolean", "text"] = "number"
-    required: bool = False
-    skewed: bool = False
-    integer: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
+    required: Flag = False
+    skewed: Flag = False
+    integer: Flag = False
+    minimum: Number | None = None
+    maximum: Number | None = None
     categories: tuple[str, ...] = ()
     unit: str = ""
     description: str = ""
-    example: float | str | None = None
+    example: Number | str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.role == "feature" and self.type == "text":
-            raise ValueError("a feature is a number, a category or a boolean, not text")
-        if self.role != "feature" and self.type != "text":
-            raise ValueError(f"a column with role {self.role!r} has type 'text'")
-        if self.type != "number" and (self.skewed or self.integer):
-            raise ValueError("skewed and integer are for numbers")
-        if self.type != "number" and (self.minimum is not None or self.maximum is not None):
-            raise ValueError("minimum and maximum are for numbers")
-        if self.type != "category" and self.categories:
-            raise ValueError("categories are for columns of type 'category'")
-        if self.skewed and (self.minimum is None or self.minimum < 0):
-            raise ValueError("a skewed number needs minimum >= 0")
-        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
-            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
-        return self
+        return _checked(self, rules.of_column(dict(self)))
 
     @property
     def expectation(self) -> str:
@@ -103,6 +111,24 @@ class Column(_Frozen):
         raise AssertionError
 
 
+class Costs(_Frozen):
+    """What the two kinds of error cost, in one currency.
+
+    Attributes
+    ----------
+    missed_fraud
+        Of a fraud that is let through, where its amount is not known.
+    false_alarm
+        Of an alert on a legitimate payment: the review, and the customer's patience.
+    amount
+        The input that says what a missed fraud costs, payment by payment.
+    """
+
+    missed_fraud: Number = Field(default=100.0, ge=0)
+    false_alarm: Number = Field(default=5.0, ge=0)
+    amount: str | None = None
+
+
 class Cross(_Frozen):
     """Every pair of values of two categories as a category of its own."""
 
@@ -122,7 +148,7 @@ class Ratio(_Frozen):
     kind: Literal["ratio"]
     numerator: str
     denominator: str
-    skewed: bool = False
+    skewed: Flag = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -135,16 +161,12 @@ class Bins(_Frozen):
 
     kind: Literal["bins"]
     input: str
-    edges: tuple[float, ...] = Field(min_length=1)
+    edges: tuple[Number, ...] = Field(min_length=1)
     labels: tuple[str, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if list(self.edges) != sorted(set(self.edges)):
-            raise ValueError("edges must rise")
-        if len(self.labels) != len(self.edges) + 1:
-            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} labels")
-        return self
+        return _checked(self, rules.of_bins(dict(self)))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -158,6 +180,11 @@ Feature = Annotated[Cross | Ratio | Bins, Field(discriminator="kind")]
 class DatasetSpec(_Frozen):
     """Columns, their roles and ranges, and the feature recipe of one kind of payments file.
 
+    Attributes
+    ----------
+    label_values
+        What the label column holds for a legitimate payment and for a fraud.
+
     Examples
     --------
     >>> spec = DatasetSpec.load("payments")
@@ -167,33 +194,15 @@ class DatasetSpec(_Frozen):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     label: str
+    label_values: tuple[str, str] = ("0", "1")
     description: str = ""
-    columns: dict[Annotated[str, Field(pattern=_NAME)], Column] = Field(min_length=1)
-    features: dict[Annotated[str, Field(pattern=_NAME)], Feature] = {}
+    costs: Costs = Costs()
+    columns: dict[Annotated[str, Field(pattern=NAME)], Column] = Field(min_length=1)
+    features: dict[Annotated[str, Field(pattern=NAME)], Feature] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = []
-        if self.label in self.columns:
-            problems.append(f"the label {self.label!r} is listed among the columns")
-        if not self.inputs:
-            problems.append("no column has the role 'feature'")
-        for role in ("timestamp", "entity"):
-            found = [name for name, column in self.columns.items() if column.role == role]
-            if len(found) > 1:
-                problems.append(f"more than one column has the role {role!r}: {', '.join(found)}")
-        for name, feature in self.features.items():
-            if name in self.columns or name == self.label:
-                problems.append(f"feature {name!r} has the name of a column")
-            wanted = "category" if isinstance(feature, Cross) else "number"
-            for source in feature.inputs:
-                if source not in self.inputs:
-                    problems.append(f"feature {name!r} is made from {source!r}, not an input")
-                elif self.columns[source].type != wanted:
-                    problems.append(f"feature {name!r} needs {source!r} to be a {wanted}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+        return _checked(self, rules.across(self.model_dump(), _MODELS))
 
     @property
     def inputs(self) -> dict[str, Column]:
@@ -203,7 +212,15 @@ class DatasetSpec(_Frozen):
     @property
     def timestamp(self) -> str | None:
         """The column that orders the rows in time, if the spec has one."""
-        return next((name for name, c in self.columns.items() if c.role == "timestamp"), None)
+        return self._only("timestamp")
+
+    @property
+    def entity(self) -> str | None:
+        """The column that says who pays, if the spec has one."""
+        return self._only("entity")
+
+    def _only(self, role: str) -> str | None:
+        return next((name for name, c in self.columns.items() if c.role == role), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` reads them back to an equal spec."""
@@ -218,14 +235,11 @@ class DatasetSpec(_Frozen):
         SpecError
             With every mistake found, each with its place.
         """
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            problems = [
-                ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + e["msg"]
-                for e in error.errors()
-            ]
-            raise SpecError(f"{source}: {'; '.join(problems)}") from None
+        if found := mistakes(content):
+            error = SpecError(f"{source}: {'; '.join(map(str, found))}")
+            error.mistakes = tuple(found)
+            raise error
+        return cls.model_validate(content)
 
     @classmethod
     def load(cls, name_or_path: str) -> DatasetSpec:
@@ -252,3 +266,25 @@ class DatasetSpec(_Frozen):
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SpecError(f"{source}: cannot be read as TOML: {error}") from None
         return cls.from_dict(content, str(source))
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "spec": DatasetSpec, "costs": Costs, "column": Column,
+    "cross": Cross, "ratio": Ratio, "bins": Bins,
+}  # fmt: skip
+
+
+def mistakes(content: Any) -> list[Mistake]:
+    """Every mistake of a spec in plain types, as TOML and JSON have them; none if it is right."""
+    try:
+        DatasetSpec.model_validate(content)
+    except ValidationError as error:
+        fields = in_fields(error, _MODELS)
+        return [*fields.values(), *rules.across(content, _MODELS, fields)]
+    return []
+
+
+def _checked(part: _Part, found: list[Mistake]) -> _Part:
+    if found:
+        raise ValueError("; ".join(map(str, found)))
+    return part

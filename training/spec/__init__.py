@@ -1,0 +1,31 @@
+"""DatasetSpec: the schema as data, and every mistake in one told in plain words."""
+
+from training.spec.schema import (
+    HOUR_OF_DAY,
+    NAME,
+    TEXT_LIMIT,
+    Bins,
+    Column,
+    Costs,
+    Cross,
+    DatasetSpec,
+    Feature,
+    Ratio,
+    SpecError,
+    mistakes,
+)
+
+__all__ = [
+    "HOUR_OF_DAY",
+    "NAME",
+    "TEXT_LIMIT",
+    "Bins",
+    "Column",
+    "Costs",
+    "Cross",
+    "DatasetSpec",
+    "Feature",
+    "Ratio",
+    "SpecError",
+    "mistakes",
+]
