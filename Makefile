@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check soak lock clean
+.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring lock clean
 
 help:  ## Say what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(VENV)/.complete  ## Make .venv with the pinned packages
 
@@ -39,6 +39,12 @@ check: lint  ## What `lint` does, and the fast tests
 
 soak: setup  ## The long runs: the demo twice, on simulated and on real data
 	@$(BIN)/python -m pytest -m soak -s tests/soak
+
+honest-evaluation: setup  ## Leaky procedures beside an honest one: docs/honest-evaluation.md
+	@$(BIN)/python benchmarks/honest_evaluation.py
+
+bench-scoring: setup  ## Speed of scoring, audit and simulator: docs/results/scoring.md
+	@$(BIN)/python benchmarks/bench_scoring.py
 
 lock:  ## Resolve requirements.txt anew, for every supported Python at once (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import httpx
+import numpy as np
 from rich.panel import Panel
 from rich.text import Text
 
@@ -27,7 +28,7 @@ from training.data import Dataset, records_of
 from training.home import home
 from training.simulate import simulate, write
 from training.spec import DatasetSpec
-from training.split import fingerprint, split
+from training.split import fingerprint
 from training.tracking import Tracking
 
 SENT = 100
@@ -74,9 +75,9 @@ class Demo:
             }
         )
         started = time.monotonic()
-        dataset, report = audited(self.file or self._simulated(), self.spec)
-        audit_report(report, error=True)
-        prepared = search.prepare(dataset, report)
+        material = audited(self.file or self._simulated(), self.spec)
+        audit_report(material.report, brief=True)
+        prepared = search.prepare(material)
         say("Starting MLflow and Ray ...")
         tracking = Tracking()
         model = self._model(prepared)
@@ -91,7 +92,7 @@ class Demo:
                 say("Deploying the graph ...")
                 pages["the page"] = self._start_page(graph.url)
                 graph.deploy(published.version.model)
-                latencies = self._send(graph.url, dataset)
+                latencies = self._send(graph.url, material.test)
                 for name, url in pages.items():
                     _wait_for(name, url)
                 self._summary(graph, pages, published, latencies, time.monotonic() - started)
@@ -111,7 +112,7 @@ class Demo:
         """A registered model of the data's own, so that champions of different data never meet."""
         stem = Path(self.file).stem.lower() if self.file else "demo"
         stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
-        return f"fraudray-{self.spec.name}-{stem}-{fingerprint(prepared.dataset)[:6]}"
+        return f"fraudray-{self.spec.name}-{stem}-{fingerprint(prepared.material.dataset)[:6]}"
 
     def _start_mlflow(self, tracking: Tracking) -> str:
         """Open MLflow's page on the store, unless the store is a server; where it is."""
@@ -143,9 +144,9 @@ class Demo:
                 start_new_session=True, env=os.environ | environment,
             )  # fmt: skip
 
-    def _send(self, url: str, dataset: Dataset) -> list[float]:
+    def _send(self, url: str, test: Dataset) -> list[float]:
         """Send held-out payments, one a request; milliseconds each took."""
-        test = dataset.take(split(dataset).test[:SENT])
+        test = test.take(np.arange(min(SENT, len(test))))
         milliseconds = []
         with Client(url) as client:
             for payment in records_of(test, list(self.spec.inputs)):

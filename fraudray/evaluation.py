@@ -1,10 +1,11 @@
-"""What `evaluate` and `predict` do."""
+"""What `evaluate`, `explain` and `predict` do."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import IO, Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from training.bundle import ModelBundle
 from training.data import Dataset, check, load, read_csv, records_of
 from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
+from training.explain import reasons
 from training.spec import DatasetSpec
 from training.split import row_identities
+from training.threshold import Policy, missed_costs
 from training.tracking import Version
 
 MAX_GROUPS = 100
@@ -48,6 +51,8 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
         )
     if by is not None and dataset.frame[by].nunique() > MAX_GROUPS:
         raise UsageError(f"--by {by}: more than {MAX_GROUPS} different values")
+    costs = Policy.parse(bundle.choice.policy).costs(bundle.spec)
+    missed = missed_costs(costs, dataset.columns, len(dataset))
     probability = bundle.score(dataset.columns)
     twin = np.isin(row_identities(dataset), bundle.trained_on["train"])
     groups = [("all", np.ones(len(dataset), bool))]
@@ -57,7 +62,13 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
     return [
         {
             "group": name,
-            **Metrics.of(label[rows], probability[rows], bundle.choice.threshold).to_dict(),
+            **Metrics.of(
+                label[rows],
+                probability[rows],
+                bundle.choice.threshold,
+                missed=missed[rows],
+                alarm=costs.false_alarm,
+            ).to_dict(),
             "twins": int(twin[rows].sum()),
         }
         for name, rows in groups
@@ -84,6 +95,50 @@ def evaluation_table(
     if twins:
         say(f"{twins:,} of {groups[0]['rows']:,} rows are twins of training rows: the model has "
             f"seen their answer, so the figures flatter it")  # fmt: skip
+
+
+def explained_rows(bundle: ModelBundle, dataset: Dataset, top: int) -> list[dict[str, Any]]:
+    """The payments with the highest probability, and why; the highest first.
+
+    Returns
+    -------
+    list of dict
+        `row` (from 1, among the rows that keep the spec), `probability`, `decision`, `base`,
+        `margin` and `reasons`, each with field, value, contribution and text.
+    """
+    probability = bundle.score(dataset.columns)
+    rows = np.argsort(-probability, kind="stable")[:top]
+    columns = dataset.take(rows).columns
+    explanation = bundle.explain(columns)
+    decisions = bundle.decide(probability[rows])
+    return [
+        {
+            "row": int(row) + 1,
+            "probability": float(probability[row]),
+            "decision": int(decisions[place]),
+            "base": float(explanation.base[place]),
+            "margin": float(explanation.margin[place]),
+            "reasons": [
+                asdict(reason)
+                for reason in reasons(
+                    explanation, bundle.features, columns, place, most=len(explanation.fields)
+                )
+            ],
+        }
+        for place, row in enumerate(rows)
+    ]
+
+
+def explanation_table(version: Version, rows: list[dict[str, Any]]) -> None:
+    """Write what `explained_rows` found, for people."""
+    for found in rows:
+        verdict = "an alert" if found["decision"] else "let through"
+        table(
+            f"Row {found['row']:,}: probability {found['probability']:.4f}, {verdict} "
+            f"({version.model} version {version.version})",
+            ("contribution", "why"),
+            [(f"{r['contribution']:+.3f}", r["text"]) for r in found["reasons"]],
+        )
 
 
 def answers_of(file: str, stdin: IO[str], spec: DatasetSpec, url: str) -> list[Answer]:

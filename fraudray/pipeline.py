@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fraudray.output import say
-from training.audit import Audit, audit
+from training.audit import Audit, audit, audit_html
 from training.bundle import ModelBundle
-from training.data import Dataset, load
+from training.card import html, markdown, pictures
+from training.data import MAX_BAD_SHARE, Dataset, load
 from training.errors import FraudrayError
-from training.evaluate import Metrics
-from training.figures import confusion_figure, pr_curve_figure
 from training.spec import DatasetSpec
-from training.split import split
-from training.threshold import Curve
+from training.split import Split, SplitPlan, split
 from training.tracking import Tracking, Version
 from tuning.select import Verdict, gate
 
@@ -44,6 +43,8 @@ class Published:
             "family": card["family"],
             "params": card["params"],
             "smote": card["smote"],
+            "fraud_weight": card["fraud_weight"],
+            "calibration": self.bundle.calibration.kind,
             "policy": choice.policy,
             "policy_met": choice.met,
             "threshold": choice.threshold,
@@ -54,10 +55,39 @@ class Published:
         }
 
 
-def audited(path: str | Path, spec: DatasetSpec) -> tuple[Dataset, Audit]:
-    """Read a file and audit it."""
-    dataset = load(path, spec)
-    return dataset, audit(dataset)
+@dataclass(frozen=True)
+class Audited:
+    """A labelled file, how its rows are parted, and what the audit says: what models are made of.
+
+    They travel together, so that nothing is ever fitted on one split and measured on another.
+    """
+
+    dataset: Dataset
+    parts: Split
+    report: Audit
+
+    @property
+    def test(self) -> Dataset:
+        """The rows that measure a model."""
+        return self.dataset.take(self.parts.test)
+
+
+def audited(
+    path: str | Path, spec: DatasetSpec, plan: SplitPlan | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+) -> Audited:  # fmt: skip
+    """Read a file, part its rows and audit it."""
+    dataset = load(path, spec, max_bad_share=max_bad_share)
+    if len(dataset.rejected):
+        say(f"warning: {dataset.complaint()}; they are set aside in {dataset.rejected_file}")
+    parts = split(dataset, plan)
+    return Audited(dataset, parts, audit(dataset, parts))
+
+
+def log_audit(tracking: Tracking, run: str, report: Audit) -> None:
+    """Keep an audit with a run, for machines and for people."""
+    tracking.text(run, json.dumps(report.to_dict(), indent=1), "audit.json")
+    tracking.text(run, audit_html(report), "audit.html")
 
 
 def timestamped(prefix: str) -> str:
@@ -66,27 +96,23 @@ def timestamped(prefix: str) -> str:
 
 
 def publish(
-    tracking: Tracking, run: str, model: str, bundle: ModelBundle, dataset: Dataset
+    tracking: Tracking, run: str, model: str, bundle: ModelBundle, material: Audited
 ) -> Published:
-    """Log a bundle with metrics and pictures to a run, register it, let the gate decide.
+    """Log a bundle with metrics, card and pictures to a run, register it, let the gate decide.
 
     Parameters
     ----------
-    dataset
-        The whole file the bundle was made from.
+    material
+        What the bundle was made from.
     """
     card = bundle.card
-    test = dataset.take(split(dataset).test)
-    curve, metrics = (
-        Curve.of(test.label, bundle.score(test.columns)),
-        Metrics(**card["metrics"]["test"]),
-    )
     tracking.log(
         run,
         params={
             "family": card["family"], "smote": card["smote"], "policy": bundle.choice.policy,
-            "seed": card["seed"], "split": card["split"],
-            "excluded": ", ".join(card["excluded"]) or "none",
+            "fraud_weight": card["fraud_weight"], "calibration": bundle.calibration.kind,
+            "seed": card["seed"], "excluded": ", ".join(card["excluded"]) or "none",
+            **{f"split.{k}": v for k, v in card["split"].items()},
             **{f"params.{k}": v for k, v in card["params"].items()},
         },
         metrics={
@@ -100,11 +126,16 @@ def publish(
         },
         tags={"fingerprint": card["fingerprint"], "source": card["source"]},
     )  # fmt: skip
-    tracking.figure(run, pr_curve_figure(curve, metrics, "Test"), "pr_curve.png")
-    tracking.figure(run, confusion_figure(metrics, "Test, at the threshold"), "confusion.png")
+    drawn = pictures(bundle)
+    for name, figure in drawn.items():
+        tracking.figure(run, figure, f"{name}.png")
     tracking.text(run, bundle.curve.to_csv(index=False), "threshold_curve.csv")
+    tracking.text(run, json.dumps(bundle.evaluation, indent=1), "evaluation.json")
+    tracking.text(run, html(bundle, drawn), "card.html")
+    tracking.text(run, markdown(bundle), "card.md")
+    log_audit(tracking, run, material.report)
     champion = tracking.champion(model)
-    verdict = gate(bundle, tracking.fetch(champion) if champion else None, test)
+    verdict = gate(bundle, tracking.fetch(champion) if champion else None, material.test)
     version = tracking.register(run, model, bundle)
     if verdict.promote:
         version = tracking.promote(model, version.version, verdict.reason)

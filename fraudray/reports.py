@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from fraudray.output import console, number, say
 from fraudray.pipeline import Published
 from training.audit import Audit
+from training.audit.probe import Probe
 from tuning.callbacks import TrialEnd
 
 _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
+_PAGE = 30  # columns on one page of a terminal
+_SHAPES_FROM = 100  # characters of width from which shapes have room
+_CELLS = 13  # of a shape
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-def audit_report(report: Audit, *, error: bool = False) -> None:
-    """Write an audit in plain words."""
-    out = console(error=error)
+def audit_report(report: Audit, *, brief: bool = False) -> None:
+    """Write an audit in plain words, on one page.
+
+    Parameters
+    ----------
+    brief
+        Only the head and the findings, on standard error: it stands before another result.
+    """
+    out = console(error=brief)
     head = Text(f"Audit of {report.source}", "bold")
     parts = ", ".join(
         f"{name} {part['rows']:,} rows with {part['frauds']:,} frauds"
         for name, part in report.parts.items()
     )
+    gap = f" with a gap of {report.gap_days:g} days" if report.gap_days else ""
     out.print(
         head + f": {report.rows:,} rows, {report.frauds:,} frauds "
-        f"({report.frauds / report.rows:.2%}), split by {report.split_by}: {parts}",
+        f"({report.frauds / report.rows:.2%}), split by {report.split_by}{gap}: {parts}",
         soft_wrap=True,
     )
     for finding in report.findings:
@@ -34,6 +49,58 @@ def audit_report(report: Audit, *, error: bool = False) -> None:
         out.print(severity + f": {finding.message}.", soft_wrap=True)
     if not report.findings:
         out.print("  nothing suspicious found")
+    if brief:
+        return
+    _columns(report, out)
+    if report.probe is not None:
+        _probe(report.probe, out)
+
+
+def _columns(report: Audit, out: Console) -> None:
+    """The columns that tell most about the label first, with their shape where there is room."""
+    ranked = sorted(report.columns, key=lambda c: -max(c.skill, c.missing_skill))
+    shapes = out.width >= _SHAPES_FROM and out.encoding.startswith("utf")
+    heads = ["column", "type", "missing", "distinct", "skill"]
+    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for place, head in enumerate([*heads, "legitimate", "fraud"] if shapes else heads):
+        shown.add_column(head, justify="right" if 2 <= place <= 4 else "left", no_wrap=True)
+    shown.columns[0].max_width = 24
+    rows = report.parts["train"]["rows"]
+    for c in ranked[:_PAGE]:
+        cells = [c.name, c.type, f"{c.missing / rows:.1%}", f"{c.distinct:,}", f"{c.skill:.2f}"]
+        if shapes:
+            cells += [_shape(c.histogram.legitimate), _shape(c.histogram.fraud)]
+        shown.add_row(*cells)
+    out.print(shown)
+    more = f"; {len(ranked) - _PAGE} more columns tell less" if len(ranked) > _PAGE else ""
+    out.print(
+        f"  of the training rows; skill: the column alone, 0 is chance and 1 is perfect{more}",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _shape(counts: Sequence[int]) -> str:
+    """A histogram in a few characters, its highest bar at full height."""
+    step = -(-len(counts) // _CELLS) or 1
+    bars = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
+    most = max(bars, default=0)
+    return "".join(_BLOCKS[-(-bar * (len(_BLOCKS) - 1) // most)] if most else " " for bar in bars)
+
+
+def _probe(found: Probe, out: Console) -> None:
+    out.print(
+        f"  Quick models on {found.fitted:,} training rows, measured on {found.rows:,} others "
+        f"({found.frauds:,} frauds), at the highest F1:",
+        soft_wrap=True,
+    )
+    for trial in found.trials:
+        name = f"without {', '.join(trial.without)}" if trial.without else "all columns"
+        out.print(
+            f"    PR-AUC {trial.pr_auc:.3f}  precision {trial.precision:.2f}  "
+            f"recall {trial.recall:.2f}  {name}",
+            soft_wrap=True,
+        )
 
 
 def published_report(published: Published) -> None:

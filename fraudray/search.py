@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from fraudray.output import say
-from fraudray.pipeline import Published, publish, timestamped
+from fraudray.pipeline import Audited, Published, publish, timestamped
 from fraudray.reports import SweepView
-from training.audit import Audit
-from training.data import Dataset
 from training.errors import DataRefused
 from training.fit import Recipe, train
 from training.models import FAMILIES
 from training.resample import NEIGHBOURS
-from training.split import fingerprint, split
+from training.split import fingerprint
 from training.threshold import DEFAULT_POLICY
 from training.tracking import Tracking
 from tuning.callbacks import MLflowCallback
@@ -47,7 +45,7 @@ class Search:
     def __post_init__(self) -> None:
         self._recipes(natural=0.01)
 
-    def prepare(self, dataset: Dataset, report: Audit) -> PreparedSearch:
+    def prepare(self, material: Audited) -> PreparedSearch:
         """Make folds and recipes; everything that can be refused is refused here, before Ray.
 
         Raises
@@ -55,9 +53,10 @@ class Search:
         DataRefused
             If there are too few frauds for the folds, or for SMOTE in any of them.
         """
-        folds = prepare(dataset, report, self.folds)
+        dataset, parts = material.dataset, material.parts
+        folds = prepare(dataset, parts, material.report, self.folds, self.policy)
         # The newest rows are fitted on by the winner alone, and may hold more frauds.
-        whole = dataset.take(split(dataset).train).label.mean()
+        whole = dataset.label[parts.train].mean()
         natural = max(natural_ratio(folds), float(whole / (1 - whole)))
         recipes = self._recipes(natural=natural)
         fewest = min(int(fold.fit_label.sum()) for fold in folds)
@@ -67,7 +66,7 @@ class Search:
                 f"than {NEIGHBOURS}. Get more labelled frauds, or fit without SMOTE by "
                 f"`fraudray train`"
             )
-        return PreparedSearch(self, dataset, report, folds, recipes)
+        return PreparedSearch(self, material, folds, recipes)
 
     def _recipes(self, natural: float) -> list[Recipe]:
         return sample(
@@ -80,8 +79,7 @@ class PreparedSearch:
     """A sweep that only waits for a cluster."""
 
     search: Search
-    dataset: Dataset
-    report: Audit
+    material: Audited
     folds: list[Fold]
     recipes: list[Recipe]
 
@@ -95,13 +93,18 @@ class PreparedSearch:
         model
             The registered model.
         """
-        name = name or timestamped(self.dataset.spec.name)
+        dataset, parts = self.material.dataset, self.material.parts
+        name = name or timestamped(dataset.spec.name)
         settings = asdict(self.search) | {"models": ", ".join(self.search.models)}
         with tracking.run(EXPERIMENT, name, tags={"sweep": name}) as run:
             tracking.log(
                 run,
                 params={f"sweep.{k}": v for k, v in settings.items()},
-                tags={"fingerprint": fingerprint(self.dataset), "source": self.dataset.source},
+                tags={
+                    "fingerprint": fingerprint(dataset),
+                    "split": parts.fingerprint,
+                    "source": dataset.source,
+                },
             )
             say(f"Sweep {name}: {len(self.recipes)} trials, {self.search.concurrency} at a time")
             trials = sweep(
@@ -116,8 +119,8 @@ class PreparedSearch:
             tracking.text(run, leaderboard(trials).to_csv(index=False), "leaderboard.csv")
             tracking.log(run, metrics={f"best_{METRIC}": best.metrics[METRIC]})
             say(f"Winner: {best.recipe.label}; refitting, calibrating and testing it")
-            bundle = train(self.dataset, best.recipe, self.report, threads=2)
-            return publish(tracking, run, model, bundle, self.dataset)
+            bundle = train(dataset, parts, best.recipe, self.material.report, threads=2)
+            return publish(tracking, run, model, bundle, self.material)
 
 
 def leaderboard(trials: list[Trial]) -> pd.DataFrame:

@@ -17,18 +17,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training import calibrate, scoring
 from training.calibrate import Calibration
 from training.data import Columns, Dataset, check, records_of
 from training.errors import FraudrayError
+from training.explain import Explanation, explain
 from training.features import FeatureEngineering
 from training.home import VERSION
 from training.models import FAMILIES, Model
 from training.preprocess import Matrix
+from training.reference import Reference
 from training.spec import DatasetSpec
 from training.split import Hashes
 from training.threshold import Choice
 
-FORMAT = 1
+FORMAT = 2
 _PACKAGES = ("numpy", "scikit-learn", "imbalanced-learn", "xgboost", "treelite")
 
 
@@ -42,11 +45,17 @@ class ModelBundle:
 
     Attributes
     ----------
+    background
+        Shape (d,): the mean training row, against which a linear model is explained.
     card
         What is known of its making: family, parameters, metrics per part, data fingerprint,
-        excluded columns, package versions.
+        the audit's findings, excluded columns, package versions.
+    evaluation
+        What was measured besides: intervals, slices, baselines, calibration, importance.
     curve
         The threshold curve of the validation rows.
+    reference
+        Histograms of the training rows, and of the scores of validation rows, to tell drift by.
     trained_on
         Row hashes per part that anything was learned from (`train`, `validation`), sorted.
     sample
@@ -55,10 +64,13 @@ class ModelBundle:
 
     features: FeatureEngineering
     model: Model
+    background: NDArray[np.float64]
     calibration: Calibration
     choice: Choice
     card: dict[str, Any]
+    evaluation: dict[str, Any]
     curve: pd.DataFrame
+    reference: Reference
     trained_on: dict[str, Hashes]
     sample: list[dict[str, Any]] = field(default_factory=list)
 
@@ -77,7 +89,12 @@ class ModelBundle:
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Calibrated probability of fraud for columns of shape (n,)."""
-        return self.probability(self.features.transform(columns))
+        return scoring.score(self.features, self.model, self.calibration, columns)
+
+    def explain(self, columns: Columns) -> Explanation:
+        """What each field contributed to the score of columns of shape (n,)."""
+        matrix = self.features.transform(columns)
+        return explain(self.model, self.features, matrix, self.background)
 
     def with_sample(self, dataset: Dataset) -> ModelBundle:
         """The same bundle with a self-test of the dataset's rows."""
@@ -107,12 +124,18 @@ class ModelBundle:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise BundleError(f"{folder}: is not empty; a bundle is never written over another")
         folder.mkdir(parents=True, exist_ok=True)
-        decision = {"calibration": asdict(self.calibration), "choice": asdict(self.choice)}
+        decision = {
+            "calibration": calibrate.to_dict(self.calibration),
+            "choice": asdict(self.choice),
+        }
         _write_json(folder / "spec.json", self.spec.to_dict())
         _write_json(folder / "features.json", self.features.to_dict())
         (folder / "model.bin").write_bytes(self.model.to_bytes())
         _write_json(folder / "decision.json", decision)
         _write_json(folder / "card.json", self.card)
+        _write_json(folder / "evaluation.json", self.evaluation)
+        _write_json(folder / "reference.json", self.reference.to_dict())
+        np.save(folder / "background.npy", self.background)
         _write_json(folder / "sample.json", self.sample)
         self.curve.to_csv(folder / "curve.csv", index=False)
         for part, hashes in self.trained_on.items():
@@ -120,7 +143,7 @@ class ModelBundle:
         manifest = {
             "format": FORMAT,
             "written_by": f"fraudray {VERSION}",
-            "packages": {name: version(name) for name in _PACKAGES},
+            "packages": package_versions(),
             "files": {p.name: _digest(p) for p in sorted(folder.iterdir())},
         }
         _write_json(folder / "manifest.json", manifest)
@@ -140,10 +163,13 @@ class ModelBundle:
         bundle = cls(
             features=FeatureEngineering.from_dict(spec, _read_json(folder / "features.json")),
             model=FAMILIES[card["family"]].from_bytes((folder / "model.bin").read_bytes()),
-            calibration=Calibration(**decision["calibration"]),
+            background=np.load(folder / "background.npy", allow_pickle=False),
+            calibration=calibrate.from_dict(decision["calibration"]),
             choice=Choice(**decision["choice"]),
             card=card,
+            evaluation=_read_json(folder / "evaluation.json"),
             curve=pd.read_csv(folder / "curve.csv"),
+            reference=Reference.from_dict(_read_json(folder / "reference.json")),
             trained_on={
                 part: np.load(folder / f"rows-{part}.npy", allow_pickle=False)
                 for part in ("train", "validation")
@@ -175,6 +201,11 @@ class _Pyfunc:
 def _load_pyfunc(path: str) -> _Pyfunc:
     """Load as an MLflow pyfunc model; MLflow calls the loader module's function of this name."""
     return _Pyfunc(ModelBundle.load(Path(path)))
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a model's numbers depend on."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def _check_files(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 The one feature path: fitting, sweeps, evaluation and the endpoint all call `transform` of the same
 object. Missing values are imputed first, the recipe of the spec derives features from the imputed
-values, then every column is encoded or scaled.
+values, then every column is encoded or scaled. What is learned here, `training.scoring` applies.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from training.data import Columns
 from training.errors import DataRefused
-from training.preprocess import AsIs, Encoder, Matrix, OneHot, Scale, Values, impute, most_frequent
-from training.spec import Bins, Cross, DatasetSpec, Feature, Ratio
+from training.preprocess import AsIs, Encoder, Matrix, OneHot, Scale, impute, most_frequent
+from training.scoring import FeaturePlan, cross, ratio
+from training.spec import Bins, Cross, DatasetSpec, Ratio
 
 _ENCODERS: TypeAdapter[dict[str, Encoder]] = TypeAdapter(dict[str, Encoder])
 
@@ -84,15 +84,8 @@ class FeatureEngineering:
                 self.fill_[name] = fill
         if not self.fill_:
             raise DataRefused("no column is left to learn from: each is absent, empty or excluded")
-        self.encoders_ = {}
-        for name, values in self._derive(columns).items():
-            source: Any = self.spec.inputs.get(name) or self.spec.features[name]
-            if values.dtype == object:
-                self.encoders_[name] = OneHot.fit(values)
-            elif getattr(source, "type", None) == "boolean":
-                self.encoders_[name] = AsIs()
-            else:
-                self.encoders_[name] = Scale.fit(values, skewed=source.skewed)
+        self.encoders_ = self._encoders(columns)
+        self._compile()
         return self
 
     @property
@@ -110,8 +103,7 @@ class FeatureEngineering:
 
         An input absent from `columns` counts as missing in every row.
         """
-        derived = self._derive(columns)
-        return np.hstack([e.transform(derived[name]) for name, e in self.encoders_.items()])
+        return self._plan(columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Learned state as plain JSON types; the spec is kept apart."""
@@ -127,38 +119,35 @@ class FeatureEngineering:
         self = cls(spec, exclude=state["exclude"])
         self.fill_ = state["fill"]
         self.encoders_ = _ENCODERS.validate_python(state["encoders"])
+        self._compile()
         return self
 
-    def _derive(self, columns: Columns) -> Columns:
-        """Imputed inputs, then the recipe's features whose inputs are all there."""
-        rows = len(next(iter(columns.values())))
-        derived: Columns = {}
-        for name, fill in self.fill_.items():
-            values = columns.get(name)
-            derived[name] = (
-                np.full(rows, fill, object if isinstance(fill, str) else np.float64)
-                if values is None
-                else impute(values, fill)
-            )
+    def _compile(self) -> None:
+        self._plan = FeaturePlan(self.spec, self.fill_, self.encoders_)
+
+    def _encoders(self, columns: Columns) -> dict[str, Encoder]:
+        """Learn from the imputed inputs and from what the recipe makes of them."""
+        inputs = {name: impute(columns[name], fill) for name, fill in self.fill_.items()}
+        encoders: dict[str, Encoder] = {}
+        for name, values in inputs.items():
+            column = self.spec.inputs[name]
+            if column.type == "category":
+                encoders[name] = OneHot.fit(values)
+            elif column.type == "boolean":
+                encoders[name] = AsIs()
+            else:
+                encoders[name] = Scale.fit(values, skewed=column.skewed)
         for name, feature in self.spec.features.items():
-            if all(source in self.fill_ for source in feature.inputs):
-                derived[name] = _derived(feature, derived)
-        return derived
-
-
-def _derived(feature: Feature, columns: Columns) -> Values:
-    match feature:
-        case Cross():
-            left, right = columns[feature.left], columns[feature.right]
-            pairs = [f"{a}|{b}" for a, b in zip(left.tolist(), right.tolist(), strict=True)]
-            return np.array(pairs, object)
-        case Ratio():
-            numerator, denominator = columns[feature.numerator], columns[feature.denominator]
-            with np.errstate(over="ignore"):
-                ratio: NDArray[np.float64] = np.divide(
-                    numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0
-                )
-            return np.nan_to_num(ratio)  # huge over tiny stays finite
-        case Bins():
-            labels = np.array(feature.labels, object)
-            return labels[np.searchsorted(feature.edges, columns[feature.input], side="right")]
+            if any(source not in inputs for source in feature.inputs):
+                continue
+            sources = [inputs[source] for source in feature.inputs]
+            match feature:
+                case Cross():
+                    pairs = set(zip(*(source.tolist() for source in sources), strict=True))
+                    encoders[name] = OneHot.fit(cross(*pair) for pair in pairs)
+                case Ratio():
+                    encoders[name] = Scale.fit(ratio(*sources), skewed=feature.skewed)
+                case Bins():
+                    seen = np.unique(np.searchsorted(feature.edges, sources[0], side="right"))
+                    encoders[name] = OneHot.fit(feature.labels[place] for place in seen)
+        return encoders

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.audit import Audit
-from training.bundle import ModelBundle
-from training.calibrate import Calibration
+from training.bundle import ModelBundle, package_versions
+from training.calibrate import Calibrated, calibrate
 from training.data import Dataset
 from training.errors import UsageError
-from training.evaluate import Metrics
+from training.evaluate import Metrics, baselines, evaluate
+from training.explain import explain, importance
 from training.features import FeatureEngineering
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
+from training.reference import Reference
 from training.resample import smote
-from training.split import fingerprint, row_identities, split
-from training.threshold import DEFAULT_POLICY, Curve, Policy
+from training.scoring import score
+from training.split import Split, fingerprint, row_identities
+from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy, missed_costs
 
 SAMPLE_ROWS = 16
+EXPLAINED_ROWS = 300
+"""Validation rows, evenly spread, that the importance of the fields is the mean of; explaining a
+row takes a forest some 20 ms."""
+MOST_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Recipe:
     ----------
     smote
         Frauds per legitimate row after resampling; 0 for none.
+    fraud_weight
+        What a fraud weighs against a legitimate row when fitted; 1 for the same.
     policy
         How the threshold is chosen.
     """
@@ -39,6 +50,7 @@ class Recipe:
     family: str
     params: Mapping[str, float] = field(default_factory=dict)
     smote: float = 0.0
+    fraud_weight: float = 1.0
     policy: str = DEFAULT_POLICY
     seed: int = 0
 
@@ -47,13 +59,30 @@ class Recipe:
         with_defaults(family(self.family), self.params)
         if not 0 <= self.smote <= 1:
             raise UsageError(f"the SMOTE ratio must be from 0 (none) to 1, it is {self.smote:g}")
+        if not 0 < self.fraud_weight <= MOST_WEIGHT:
+            raise UsageError(
+                f"the weight of a fraud must be above 0 and at most {MOST_WEIGHT:g}, it is "
+                f"{self.fraud_weight:g}"
+            )
         Policy.parse(self.policy)
 
     @property
     def label(self) -> str:
         """In words, short."""
         resampling = f"SMOTE {self.smote:g}" if self.smote else "no resampling"
-        return f"{self.family}, {resampling}"
+        weight = f", frauds weigh {self.fraud_weight:g}" if self.fraud_weight != 1 else ""
+        return f"{self.family}, {resampling}{weight}"
+
+    def prior_shift(self, label: NDArray[np.int8]) -> float:
+        """What resampling and weight add to the log-odds of a fraud, to be taken off again.
+
+        Parameters
+        ----------
+        label
+            Shape (n,), of the rows to fit before they are resampled.
+        """
+        natural = label.mean() / (1 - label.mean())
+        return float(np.log(natural) - np.log((self.smote or natural) * self.fraud_weight))
 
 
 def fit_model(
@@ -67,63 +96,165 @@ def fit_model(
         Shapes (n, d) and (n,).
     """
     rows, labels = smote(matrix, label, ratio=recipe.smote, seed=recipe.seed)
-    return family(recipe.family).fit(rows, labels, recipe.params, seed=recipe.seed, threads=threads)
+    return family(recipe.family).fit(
+        rows, labels, recipe.params,
+        seed=recipe.seed, threads=threads, weight=recipe.fraud_weight,
+    )  # fmt: skip
 
 
-def train(dataset: Dataset, recipe: Recipe, report: Audit, *, threads: int = 1) -> ModelBundle:
+@dataclass(frozen=True)
+class _Fitted:
+    """A model with everything that was learned from training and validation rows."""
+
+    features: FeatureEngineering
+    model: Model
+    background: NDArray[np.float64]
+    calibrated: Calibrated
+    curve: Curve
+    choice: Choice
+    probability: NDArray[np.float64]
+
+    def score(self, rows: Dataset) -> NDArray[np.float64]:
+        return score(self.features, self.model, self.calibrated.calibration, rows.columns)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The three parts with what their errors would cost."""
+
+    recipe: Recipe
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+    def costs(self, rows: Dataset) -> dict[str, Any]:
+        costs = Policy.parse(self.recipe.policy).costs(rows.spec)
+        missed = missed_costs(costs, rows.columns, len(rows))
+        return {"missed": missed, "alarm": costs.false_alarm}
+
+    def fit(self, exclude: Iterable[str], threads: int) -> _Fitted:
+        recipe, validation = self.recipe, self.validation
+        features = FeatureEngineering(self.train.spec, exclude=exclude).fit(self.train.columns)
+        matrix = features.transform(self.train.columns)
+        model = fit_model(matrix, self.train.label, recipe, threads=threads)
+        raw = model.probability(features.transform(validation.columns))
+        shift = recipe.prior_shift(self.train.label)
+        calibrated = calibrate(validation.label, raw, prior_shift=shift, seed=recipe.seed)
+        probability = calibrated.calibration.probability(raw)
+        curve = Curve.of(validation.label, probability, **self.costs(validation))
+        return _Fitted(
+            features=features,
+            model=model,
+            background=matrix.mean(axis=0),
+            calibrated=calibrated,
+            curve=curve,
+            choice=Policy.parse(recipe.policy).choose(curve),
+            probability=probability,
+        )
+
+    def tested(self, fitted: _Fitted) -> Metrics:
+        return Metrics.of(
+            self.test.label, fitted.score(self.test), fitted.choice.threshold,
+            **self.costs(self.test),
+        )  # fmt: skip
+
+
+def train(
+    dataset: Dataset, parts: Split, recipe: Recipe, report: Audit, *, threads: int = 1
+) -> ModelBundle:
     """Fit on the training rows, calibrate and choose the threshold on validation, test once.
+
+    Where columns separate the classes alone, the recipe is fitted a second time without them, so
+    that the card can say what the model would be worth if they were not known in time. Nothing is
+    chosen by that.
 
     Parameters
     ----------
+    parts
+        The split of the dataset.
     report
-        The audit of the same dataset; columns it excludes are left out.
+        The audit of the same split; columns it excludes are left out.
 
     Raises
     ------
     DataRefused
-        If a part of the split lacks a class, or SMOTE has too few frauds.
+        If SMOTE has too few frauds, or no column is left.
     """
-    parts = split(dataset)
-    train_rows, validation, test = (dataset.take(rows) for _, rows in parts.items())
-    features = FeatureEngineering(dataset.spec, exclude=report.excluded).fit(train_rows.columns)
-    model = fit_model(
-        features.transform(train_rows.columns), train_rows.label, recipe, threads=threads
+    data = _Parts(recipe, *(dataset.take(rows) for _, rows in parts.items()))
+    fitted = data.fit(report.excluded, threads)
+    choice = fitted.choice
+    validated = Metrics.of(
+        data.validation.label, fitted.probability, choice.threshold, **data.costs(data.validation)
     )
-    score = model.probability(features.transform(validation.columns))
-    calibration = Calibration.fit(validation.label, score)
-    probability = calibration.probability(score)
-    curve = Curve.of(validation.label, probability)
-    choice = Policy.parse(recipe.policy).choose(curve)
-    tested = calibration.probability(model.probability(features.transform(test.columns)))
-    metrics = {
-        "validation": Metrics.of(validation.label, probability, choice.threshold),
-        "test": Metrics.of(test.label, tested, choice.threshold),
-    }
+    tested = evaluate(
+        data.test, fitted.score(data.test), choice.threshold,
+        **data.costs(data.test), seed=recipe.seed,
+    )  # fmt: skip
     bundle = ModelBundle(
-        features=features,
-        model=model,
-        calibration=calibration,
+        features=fitted.features,
+        model=fitted.model,
+        background=fitted.background,
+        calibration=fitted.calibrated.calibration,
         choice=choice,
         card={
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "family": recipe.family,
             "params": with_defaults(family(recipe.family), recipe.params),
             "smote": recipe.smote,
+            "fraud_weight": recipe.fraud_weight,
             "seed": recipe.seed,
             "spec": dataset.spec.name,
             "source": dataset.source,
             "fingerprint": fingerprint(dataset),
-            "split": parts.method,
+            "split": {
+                "method": parts.method,
+                "gap_days": parts.gap_days,
+                "fingerprint": parts.fingerprint,
+            },
             "parts": report.parts,
             "excluded": list(report.excluded),
-            "metrics": {part: m.to_dict() for part, m in metrics.items()},
+            "findings": [asdict(finding) for finding in report.findings],
+            "metrics": {"validation": validated.to_dict(), "test": tested.metrics.to_dict()},
+            "packages": package_versions(),
         },
-        curve=curve.frame(),
+        evaluation={
+            "test": tested.to_dict(),
+            "baselines": baselines(
+                data.train,
+                data.validation,
+                data.test,
+                Policy.parse(recipe.policy),
+                exclude=report.excluded,
+            ),
+            "without": _without(data, report, threads),
+            "calibration": fitted.calibrated.report.to_dict(),
+            "importance": _importance(fitted, data.validation),
+        },
+        curve=fitted.curve.frame(),
+        reference=Reference.of(data.train.columns, dataset.spec).with_scores(fitted.probability),
         trained_on={
             name: np.sort(row_identities(rows))
-            for name, rows in (("train", train_rows), ("validation", validation))
+            for name, rows in (("train", data.train), ("validation", data.validation))
         },
     )
     # Half of the sample frauds, so that a self-test sees both ends of the scores.
-    frauds = np.flatnonzero(validation.label == 1)[: SAMPLE_ROWS // 2]
-    others = np.flatnonzero(validation.label == 0)[: SAMPLE_ROWS // 2]
-    return bundle.with_sample(validation.take(np.concatenate([frauds, others])))
+    frauds = np.flatnonzero(data.validation.label == 1)[: SAMPLE_ROWS // 2]
+    others = np.flatnonzero(data.validation.label == 0)[: SAMPLE_ROWS // 2]
+    return bundle.with_sample(data.validation.take(np.concatenate([frauds, others])))
+
+
+def _without(data: _Parts, report: Audit, threads: int) -> dict[str, Any] | None:
+    """Test metrics of the same recipe without the columns that separate the classes alone."""
+    if not report.separating:
+        return None
+    gone = [*report.excluded, *report.separating]
+    if all(name in gone for name in data.train.columns):
+        return None
+    metrics = data.tested(data.fit(gone, threads)).to_dict()
+    return {"columns": list(report.separating), "metrics": metrics}
+
+
+def _importance(fitted: _Fitted, validation: Dataset) -> dict[str, float]:
+    spread = np.linspace(0, len(validation) - 1, min(EXPLAINED_ROWS, len(validation))).astype(int)
+    matrix = fitted.features.transform(validation.take(spread).columns)
+    return importance(explain(fitted.model, fitted.features, matrix, fitted.background))

@@ -1,8 +1,8 @@
 """The model families: how each is fitted, and how a fitted one is kept as data.
 
-A fitted model is a small object that turns a matrix into probabilities and itself into bytes.
-None of the formats is a pickle: arrays for the linear model, treelite's checkpoint for the forest,
-UBJSON for the boosted trees.
+A fitted model is a small object that turns a matrix into probabilities, says what each column of
+the matrix contributed, and turns itself into bytes. None of the formats is a pickle: arrays for the
+linear model, treelite's checkpoint for the forest, UBJSON for the boosted trees.
 
 Each library is imported where it is used: a replica that serves one model would otherwise spend
 seconds on loading what it never calls.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import xgboost
 
 Probability = NDArray[np.float64]
+Label = NDArray[np.int8]
 Params = Mapping[str, float]
 
 
@@ -36,15 +38,37 @@ class Model(Protocol):
     """Name on the command line and in MLflow."""
     defaults: ClassVar[dict[str, float]]
     """Every parameter that may be set, with the value it has otherwise."""
+    margin_unit: ClassVar[str]
+    """What `margin` and `contributions` are measured in."""
 
     @classmethod
     def fit(
-        cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
-    ) -> Self:
-        """Fit to a matrix of shape (n, d) and labels of shape (n,)."""
+        cls, matrix: Matrix, label: Label, params: Params, *, seed: int, threads: int,
+        weight: float = 1.0,
+    ) -> Self:  # fmt: skip
+        """Fit to a matrix of shape (n, d) and labels of shape (n,).
+
+        `weight` is that of a fraud against a legitimate row: 2 counts every fraud twice.
+        """
 
     def probability(self, matrix: Matrix) -> Probability:
         """Probability of fraud before calibration, shape (n,)."""
+
+    def margin(self, matrix: Matrix) -> NDArray[np.float64]:
+        """What the contributions add up to, shape (n,), in `margin_unit`, before calibration."""
+
+    def contributions(self, matrix: Matrix, background: NDArray[np.float64]) -> Matrix:
+        """Shapley values of the d columns, then the base value: shape (n, d + 1).
+
+        A row adds up to its margin, to 1e-4 in trees, which count in float32.
+
+        Parameters
+        ----------
+        background
+            Shape (d,): mean row of the training matrix at natural prevalence. The linear model
+            measures from it. Trees ignore it: they keep how many rows went each way at a split, so
+            their base is that of the rows as fitted, after resampling and weights.
+        """
 
     def to_bytes(self) -> bytes:
         """The fitted model as data."""
@@ -60,25 +84,43 @@ class LinearModel:
 
     family: ClassVar[str] = "logistic-regression"
     defaults: ClassVar[dict[str, float]] = {"C": 1.0}
+    margin_unit: ClassVar[str] = "log-odds"
 
     weights: NDArray[np.float64]
     intercept: float
 
     @classmethod
     def fit(
-        cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
-    ) -> Self:
-        """Fit with scikit-learn's lbfgs solver, which draws nothing and takes one thread."""
+        cls, matrix: Matrix, label: Label, params: Params, *, seed: int, threads: int,
+        weight: float = 1.0,
+    ) -> Self:  # fmt: skip
+        """Fit with scikit-learn's lbfgs solver, which draws nothing.
+
+        Its products are small: sharing them between threads takes longer than doing them, many
+        times so on a busy machine.
+        """
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
         del seed, threads
-        fitted = LogisticRegression(**with_defaults(cls, params), max_iter=2000).fit(matrix, label)
+        with threadpool_limits(1):
+            fitted = LogisticRegression(**with_defaults(cls, params), max_iter=2000).fit(
+                matrix, label, sample_weight=_row_weights(label, weight)
+            )
         return cls(fitted.coef_[0], float(fitted.intercept_[0]))
 
     def probability(self, matrix: Matrix) -> Probability:
         """Shape (n,)."""
-        margin = matrix @ self.weights + self.intercept
-        return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
+        return 1 / (1 + np.exp(-np.clip(self.margin(matrix), -700, 700)))
+
+    def margin(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Log-odds, shape (n,)."""
+        return matrix @ self.weights + self.intercept
+
+    def contributions(self, matrix: Matrix, background: NDArray[np.float64]) -> Matrix:
+        """How far each column lies from the background, times its weight; shape (n, d + 1)."""
+        base = np.full((len(matrix), 1), background @ self.weights + self.intercept)
+        return np.hstack([(matrix - background) * self.weights, base])
 
     def to_bytes(self) -> bytes:
         """An uncompressed .npz file."""
@@ -101,20 +143,22 @@ class ForestModel:
     defaults: ClassVar[dict[str, float]] = {
         "n_estimators": 200, "max_depth": 12, "min_samples_leaf": 5,
     }  # fmt: skip
+    margin_unit: ClassVar[str] = "probability"
 
     trees: treelite.Model
 
     @classmethod
     def fit(
-        cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
-    ) -> Self:
+        cls, matrix: Matrix, label: Label, params: Params, *, seed: int, threads: int,
+        weight: float = 1.0,
+    ) -> Self:  # fmt: skip
         """Fit with scikit-learn."""
         import treelite
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(
             **with_defaults(cls, params), random_state=seed, n_jobs=threads
-        ).fit(matrix, label)
+        ).fit(matrix, label, sample_weight=_row_weights(label, weight))
         return cls(treelite.sklearn.import_model(forest))
 
     def probability(self, matrix: Matrix) -> Probability:
@@ -125,6 +169,24 @@ class ForestModel:
         rounded = matrix.astype(np.float32).astype(np.float64)
         scores: Probability = treelite.gtil.predict(self.trees, rounded, nthread=1)
         return scores.reshape(len(matrix), -1)[:, -1]
+
+    def margin(self, matrix: Matrix) -> NDArray[np.float64]:
+        """The probability itself, shape (n,), as it is what the leaves add up to: their mean."""
+        return self.probability(matrix)
+
+    def contributions(self, matrix: Matrix, background: NDArray[np.float64]) -> Matrix:
+        """TreeSHAP along the paths, shape (n, d + 1); the background is in the trees."""
+        from training.shapley import tree_shap
+
+        del background
+        return tree_shap(self._booster, matrix)
+
+    @cached_property
+    def _booster(self) -> xgboost.Booster:
+        # Made when first asked to explain: few that serve a forest need XGBoost for anything else.
+        from training.shapley import as_booster
+
+        return as_booster(self.trees)
 
     def to_bytes(self) -> bytes:
         """A treelite checkpoint."""
@@ -147,20 +209,23 @@ class BoosterModel:
         "n_estimators": 200, "max_depth": 5, "learning_rate": 0.1, "min_child_weight": 1.0,
         "subsample": 0.9, "colsample_bytree": 0.9, "reg_lambda": 1.0,
     }  # fmt: skip
+    margin_unit: ClassVar[str] = "log-odds"
 
     booster: xgboost.Booster
 
     @classmethod
     def fit(
-        cls, matrix: Matrix, label: NDArray[np.int8], params: Params, *, seed: int, threads: int
-    ) -> Self:
+        cls, matrix: Matrix, label: Label, params: Params, *, seed: int, threads: int,
+        weight: float = 1.0,
+    ) -> Self:  # fmt: skip
         """Fit by histogram on the log loss."""
         import xgboost
 
         settings = with_defaults(cls, params)
         rounds = int(settings.pop("n_estimators"))
         settings |= {"objective": "binary:logistic", "tree_method": "hist", "seed": seed}
-        quantised = xgboost.QuantileDMatrix(matrix, label, nthread=threads)
+        weights = _row_weights(label, weight)
+        quantised = xgboost.QuantileDMatrix(matrix, label, weight=weights, nthread=threads)
         booster = xgboost.train(settings | {"nthread": threads}, quantised, rounds)
         booster.set_param({"nthread": 1})
         return cls(booster)
@@ -169,6 +234,20 @@ class BoosterModel:
         """Shape (n,)."""
         scores: Probability = self.booster.inplace_predict(matrix.astype(np.float32))
         return scores.astype(np.float64)
+
+    def margin(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Log-odds, shape (n,)."""
+        scores: NDArray[np.float64] = self.booster.inplace_predict(
+            matrix.astype(np.float32), predict_type="margin"
+        )
+        return scores.astype(np.float64)
+
+    def contributions(self, matrix: Matrix, background: NDArray[np.float64]) -> Matrix:
+        """TreeSHAP along the paths, shape (n, d + 1); the background is in the trees."""
+        from training.shapley import tree_shap
+
+        del background
+        return tree_shap(self.booster, matrix)
 
     def to_bytes(self) -> bytes:
         """UBJSON."""
@@ -216,3 +295,11 @@ def with_defaults(model: type[Model], params: Params) -> dict[str, Any]:
             f"it has {', '.join(model.defaults)}"
         )
     return {**model.defaults, **params}
+
+
+def _row_weights(label: Label, weight: float) -> NDArray[np.float64] | None:
+    if not 0 < weight < np.inf:
+        raise UsageError(
+            f"the weight of a fraud against a legitimate row must be above 0, it is {weight:g}"
+        )
+    return None if weight == 1 else np.where(label == 1, weight, 1.0)

@@ -1,13 +1,14 @@
 """Impute, encode, log and scale: what is learned per column, kept as plain numbers and texts.
 
 Each class learns with `fit` and holds its learned state in fields that JSON can carry, so the same
-object serves in training and behind the endpoint, and no pickle is needed to move it. The results
+state serves in training and behind the endpoint, and no pickle is needed to move it. The results
 equal those of scikit-learn's SimpleImputer, OneHotEncoder, StandardScaler and MinMaxScaler, which
 a property test holds them to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -17,10 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Values = NDArray[Any]
 Matrix = NDArray[np.float64]
-
-
-_FAR = 1e30
-"""Scaled values end here: beyond any real one, and sums of many stay finite, in float32 too."""
 
 
 class _Learned(BaseModel):
@@ -48,22 +45,13 @@ class OneHot(_Learned):
     values: tuple[str, ...]
 
     @classmethod
-    def fit(cls, values: Values) -> Self:
-        """Learn the values of a column without missing ones, shape (n,)."""
-        return cls(values=tuple(sorted(set(values.tolist()))))
+    def fit(cls, values: Iterable[str]) -> Self:
+        """Learn the values of a column without missing ones."""
+        return cls(values=tuple(sorted(set(values))))
 
     def names(self, column: str) -> list[str]:
         """Names of the columns made."""
         return [f"{column}={value}" for value in self.values]
-
-    def transform(self, values: Values) -> Matrix:
-        """Shape (n,) to (n, number of values)."""
-        index = {value: i for i, value in enumerate(self.values)}
-        codes = np.fromiter((index.get(v, -1) for v in values.tolist()), np.intp, len(values))
-        matrix = np.zeros((len(values), len(index)))
-        seen = np.flatnonzero(codes >= 0)
-        matrix[seen, codes[seen]] = 1.0
-        return matrix
 
 
 class Scale(_Learned):
@@ -99,13 +87,6 @@ class Scale(_Learned):
         """Names of the columns made: its own."""
         return [column]
 
-    def transform(self, values: Values) -> Matrix:
-        """Shape (n,) to (n, 1)."""
-        values = signed_log(values) if self.log else values
-        with np.errstate(over="ignore"):
-            scaled = (values - self.center) / self.spread
-        return np.clip(scaled, -_FAR, _FAR)[:, None]
-
 
 class AsIs(_Learned):
     """A boolean, 0 or 1, unchanged."""
@@ -116,14 +97,10 @@ class AsIs(_Learned):
         """Names of the columns made: its own."""
         return [column]
 
-    def transform(self, values: Values) -> Matrix:
-        """Shape (n,) to (n, 1)."""
-        return values[:, None]
-
 
 Encoder = Annotated[OneHot | Scale | AsIs, Field(discriminator="kind")]
 
 
 def signed_log(values: Values) -> NDArray[np.float64]:
     """log(1 + x) for x >= 0, mirrored below, so that no finite value becomes infinite or NaN."""
-    return np.sign(values) * np.log1p(np.abs(values))
+    return np.copysign(np.log1p(np.abs(values)), values)

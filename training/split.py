@@ -2,7 +2,8 @@
 
 A row's part never depends on a seed: it follows from its timestamp or, where there is none, from
 a salted hash of its content. So two sweeps over one file can never trade test rows for training
-rows, and identical rows always lie on the same side.
+rows, and identical rows always lie on the same side. All rows of one entity do so where that is
+asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.data import Columns, Dataset
-from training.errors import DataRefused
+from training.errors import DataRefused, UsageError
 
 TRAIN, VALIDATION = 0.70, 0.15  # the rest is test
 PARTS = ("train", "validation", "test")
@@ -29,18 +30,61 @@ Rows = NDArray[np.intp]
 Hashes = NDArray[np.uint64]
 
 
+Method = Literal["time", "hash", "entity"]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How rows are to be parted.
+
+    Attributes
+    ----------
+    by
+        `time`, `hash` (of the row), `entity` (all rows of a payer together), or `auto`: time where
+        there is a timestamp, else hash.
+    gap_days
+        Rows left out before each later part when split by time: as long as a label takes to
+        arrive, since a model trained on the day that validation begins could not know them.
+    """
+
+    by: Literal["auto", "time", "hash", "entity"] = "auto"
+    gap_days: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not 0 <= self.gap_days < np.inf:
+            raise UsageError(f"the gap must be 0 days or more, it is {self.gap_days:g}")
+        if self.gap_days and self.by not in ("auto", "time"):
+            raise UsageError(f"a gap needs a split by time, not by {self.by}")
+
+
 @dataclass(frozen=True)
 class Split:
-    """Row positions of the three parts, in the order of the file."""
+    """Row positions of the three parts, in the order of the file.
+
+    Attributes
+    ----------
+    gap_days
+        Days left out before each later part; the rows in them are in no part.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
-    method: Literal["time", "hash"]
+    method: Method
+    gap_days: float = 0.0
 
     def items(self) -> list[tuple[str, Rows]]:
         """Name and rows of each part."""
         return [(name, getattr(self, name)) for name in PARTS]
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when any row changes its part."""
+        digest = blake2b(digest_size=8)
+        for name, rows in self.items():
+            digest.update(name.encode() + np.sort(rows).astype("<i8").tobytes())
+        return digest.hexdigest()
 
 
 def row_hashes(columns: Columns) -> Hashes:
@@ -87,56 +131,69 @@ def row_identities(dataset: Dataset) -> Hashes:
         )
 
 
-def split(dataset: Dataset) -> Split:
-    """Part a dataset 70 / 15 / 15, by time where there is a timestamp, else by row hash.
+def split(dataset: Dataset, plan: SplitPlan | None = None) -> Split:
+    """Part a dataset 70 / 15 / 15.
 
     Raises
     ------
     DataRefused
-        If a part would lack one of the classes: nothing could be chosen or measured on it.
+        If the file lacks what the plan needs, or a part would lack one of the classes: nothing
+        could be chosen or measured on it.
     """
-    times = dataset.timestamp
-    if times is not None and times.min() < times.max():
-        first, second = np.sort(times)[
-            [int(len(times) * TRAIN), int(len(times) * (TRAIN + VALIDATION))]
-        ]
+    plan = plan or SplitPlan()
+    method = _method(dataset, plan)
+    if method == "time":
+        times = _times(dataset)
+        ordered = np.sort(times)
+        first, second = ordered[[int(len(times) * TRAIN), int(len(times) * (TRAIN + VALIDATION))]]
         part = (times >= first).astype(int) + (times >= second)
-        method: Literal["time", "hash"] = "time"
+        gap = _gap(plan.gap_days)
+        for begins, before in ((first, 0), (second, 1)):
+            part[(part == before) & (times >= begins - gap)] = -1
     else:
-        unit = _unit(_mix(row_identities(dataset) ^ _PART_SALT))
+        unit = _unit(_mix(_groups(dataset, method) ^ _PART_SALT))
         part = (unit >= TRAIN).astype(int) + (unit >= TRAIN + VALIDATION)
-        method = "hash"
     parts = [np.flatnonzero(part == i) for i in range(3)]
     for name, rows in zip(PARTS, parts, strict=True):
         _both_classes(dataset, rows, f"the {name} rows (split by {method})")
-    return Split(parts[0], parts[1], parts[2], method)
+    return Split(parts[0], parts[1], parts[2], method, plan.gap_days)
 
 
-def folds(train: Dataset, count: int) -> list[tuple[Rows, Rows]]:
+def folds(dataset: Dataset, parts: Split, count: int) -> list[tuple[Rows, Rows]]:
     """Cross-validation inside the training rows: pairs of (rows to fit, rows held out).
 
-    With a timestamp each fold is held out after all rows it is judged by (an expanding window);
-    otherwise each class is dealt evenly over the folds by row hash, identical rows together.
+    Done as the split was: by time each fold is held out after all rows it is judged by (an
+    expanding window), with the same gap; otherwise each class is dealt evenly over the folds,
+    identical rows or all rows of an entity together.
+
+    Parameters
+    ----------
+    dataset, parts
+        The whole file and its split; the positions returned are those of the training rows in
+        `dataset`.
 
     Raises
     ------
     DataRefused
         If there are fewer frauds than folds, or a fold would lack a class.
     """
+    train = dataset.take(parts.train)
     frauds = int(train.label.sum())
     if frauds < count:
         raise DataRefused(
             f"{train.source}: {frauds} frauds in the training rows are too few for {count} folds"
         )
-    times = train.timestamp
-    if times is not None and times.min() < times.max():
+    if parts.method == "time":
         # Blocks of equal size in time; the first is only ever fitted on.
+        times, gap = _times(train), _gap(parts.gap_days)
         edges = np.sort(times)[[len(times) * i // (count + 1) for i in range(1, count + 1)]]
         block = np.searchsorted(edges, times, side="right")
-        pairs = [(np.flatnonzero(block < i), np.flatnonzero(block == i))
-                 for i in range(1, count + 1)]  # fmt: skip
+        pairs = [
+            (np.flatnonzero((block < i) & (times < edges[i - 1] - gap)), np.flatnonzero(block == i))
+            for i in range(1, count + 1)
+        ]
     else:
-        hashes = _mix(row_identities(train) ^ _FOLD_SALT)
+        hashes = _mix(_groups(train, parts.method) ^ _FOLD_SALT)
         distinct, inverse = np.unique(hashes, return_inverse=True)
         fraud = np.zeros(len(distinct), bool)
         fraud[inverse[train.label == 1]] = True
@@ -149,13 +206,54 @@ def folds(train: Dataset, count: int) -> list[tuple[Rows, Rows]]:
     for number, (fit, held_out) in enumerate(pairs, 1):
         _both_classes(train, fit, f"the rows to fit of fold {number} of {count}")
         _both_classes(train, held_out, f"the rows held out of fold {number} of {count}")
-    return pairs
+    return [(parts.train[fit], parts.train[held_out]) for fit, held_out in pairs]
 
 
 def fingerprint(dataset: Dataset) -> str:
     """Sixteen hex digits that change when any row's inputs or label change, not with row order."""
     hashes = _mix(row_hashes(dataset.columns) + dataset.label.astype(np.uint64))
     return blake2b(np.sort(hashes).tobytes(), digest_size=8).hexdigest()
+
+
+def _method(dataset: Dataset, plan: SplitPlan) -> Method:
+    spec, times = dataset.spec, dataset.timestamp
+    timed = times is not None and times.min() < times.max()
+    if plan.by == "entity":
+        if spec.entity not in dataset.frame:
+            raise DataRefused(
+                f"{dataset.source}: a split by entity needs a column with the role 'entity'; "
+                f"{spec.name!r} names {spec.entity or 'none'}, the file has "
+                f"{', '.join(map(str, dataset.frame.columns))}"
+            )
+        return "entity"
+    if plan.by == "hash" or (plan.by == "auto" and not timed and not plan.gap_days):
+        return "hash"
+    if not timed:
+        raise DataRefused(
+            f"{dataset.source}: a split by time, or a gap, needs a timestamp that is not the same "
+            f"in every row; {spec.name!r} names {spec.timestamp or 'none'}"
+        )
+    return "time"
+
+
+def _times(dataset: Dataset) -> NDArray[np.datetime64]:
+    times = dataset.timestamp
+    if times is None:
+        raise DataRefused(f"{dataset.source}: has no timestamp")
+    return times
+
+
+def _gap(days: float) -> np.timedelta64:
+    return np.timedelta64(round(days * 86_400e6), "us")
+
+
+def _groups(dataset: Dataset, method: Method) -> Hashes:
+    """Rows with equal hashes must lie on the same side."""
+    if method == "hash":
+        return row_identities(dataset)
+    payer = dataset.frame[dataset.spec.entity].to_numpy(object)
+    # A payment without a payer belongs to nobody else's: it counts as itself.
+    return np.where(pd.isna(payer), row_identities(dataset), row_hashes({"entity": payer}))
 
 
 def _both_classes(dataset: Dataset, rows: Rows, what: str) -> None:

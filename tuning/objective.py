@@ -16,8 +16,8 @@ from training.data import Dataset
 from training.features import FeatureEngineering
 from training.fit import Recipe, fit_model
 from training.preprocess import Matrix
-from training.split import folds, split
-from training.threshold import Curve, Policy
+from training.split import Split, folds
+from training.threshold import DEFAULT_POLICY, Curve, Policy, missed_costs
 
 METRIC = "pr_auc"
 """What a sweep maximises: mean average precision of the folds, at natural prevalence."""
@@ -31,17 +31,24 @@ class Fold:
     ----------
     fit, fit_label
         Shapes (n, d) and (n,): rows to resample and fit on. The features were learned from them.
-    held_out, held_out_label
-        Shapes (m, d) and (m,): rows to judge by, as they come.
+    held_out, held_out_label, held_out_missed
+        Shapes (m, d), (m,) and (m,): rows to judge by, as they come, and what a fraud let through
+        costs on each.
+    alarm
+        What a false alarm costs.
     """
 
     fit: Matrix
     fit_label: NDArray[np.int8]
     held_out: Matrix
     held_out_label: NDArray[np.int8]
+    held_out_missed: NDArray[np.float64]
+    alarm: float
 
 
-def prepare(dataset: Dataset, report: Audit, count: int) -> list[Fold]:
+def prepare(
+    dataset: Dataset, parts: Split, report: Audit, count: int, policy: str = DEFAULT_POLICY
+) -> list[Fold]:
     """Make the folds of a dataset's training rows; validation and test rows are never seen.
 
     Raises
@@ -49,15 +56,16 @@ def prepare(dataset: Dataset, report: Audit, count: int) -> list[Fold]:
     DataRefused
         If there are too few frauds for that many folds.
     """
-    train = dataset.take(split(dataset).train)
+    costs = Policy.parse(policy).costs(dataset.spec)
     made = []
-    for fit_rows, held_out_rows in folds(train, count):
-        fit, held_out = train.take(fit_rows), train.take(held_out_rows)
+    for fit_rows, held_out_rows in folds(dataset, parts, count):
+        fit, held_out = dataset.take(fit_rows), dataset.take(held_out_rows)
         features = FeatureEngineering(dataset.spec, exclude=report.excluded).fit(fit.columns)
         made.append(
             Fold(
                 features.transform(fit.columns), fit.label,
                 features.transform(held_out.columns), held_out.label,
+                missed_costs(costs, held_out.columns, len(held_out)), costs.false_alarm,
             )
         )  # fmt: skip
     return made
@@ -75,7 +83,7 @@ def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
     -------
     dict
         `pr_auc` (mean of the folds), `pr_auc_std`, `pr_auc_fold_1`, ..., and the policy's best
-        `threshold` on the raw scores with `precision`, `recall` and `f1` there.
+        `threshold` on the raw scores with `precision`, `recall`, `f1` and `cost_per_10000` there.
     """
     scores = [
         fit_model(fold.fit, fold.fit_label, recipe).probability(fold.held_out) for fold in folds
@@ -85,7 +93,9 @@ def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
         for fold, score in zip(folds, scores, strict=True)
     ]
     labels = np.concatenate([fold.held_out_label for fold in folds])
-    choice = Policy.parse(recipe.policy).choose(Curve.of(labels, np.concatenate(scores)))
+    missed = np.concatenate([fold.held_out_missed for fold in folds])
+    curve = Curve.of(labels, np.concatenate(scores), missed=missed, alarm=folds[0].alarm)
+    choice = Policy.parse(recipe.policy).choose(curve)
     return {
         METRIC: float(np.mean(areas)),
         "pr_auc_std": float(np.std(areas)),
@@ -94,6 +104,7 @@ def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
         "precision": choice.precision,
         "recall": choice.recall,
         "f1": choice.f1,
+        "cost_per_10000": choice.cost_per_10000,
     }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import average_precision_score
 
 from training.bundle import ModelBundle
 from training.data import Dataset
-from training.evaluate import Metrics
 from training.models import FAMILIES
 from training.split import row_identities
 from tuning.objective import METRIC
@@ -63,7 +63,7 @@ def gate(candidate: ModelBundle, champion: ModelBundle | None, rows: Dataset) ->
             f"at least {ENOUGH_FRAUDS} and some legitimate rows are needed",
         )
     mine, theirs = (
-        Metrics.of(fresh.label, model.score(fresh.columns), model.choice.threshold).pr_auc or 0.0
+        average_precision_score(fresh.label, model.score(fresh.columns))
         for model in (candidate, champion)
     )
     return Verdict(

@@ -121,4 +121,4 @@ def _read(result: Any) -> Trial:
     return Trial(recipe, numbers, seconds)
 
 
-_MEASURED = ("threshold", "precision", "recall", "f1")
+_MEASURED = ("threshold", "precision", "recall", "f1", "cost_per_10000")

@@ -17,6 +17,7 @@ from training.fit import Recipe, train
 from training.models import FAMILIES
 from training.simulate import simulate
 from training.spec import DatasetSpec
+from training.split import Split, split
 
 # The same examples on every machine: a failure here is never a matter of luck.
 settings.register_profile("unit", deadline=None, derandomize=True, max_examples=40)
@@ -60,8 +61,13 @@ def fresh(spec: DatasetSpec) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def report(dataset: Dataset) -> Audit:
-    return audit(dataset)
+def parts(dataset: Dataset) -> Split:
+    return split(dataset)
+
+
+@pytest.fixture(scope="session")
+def report(dataset: Dataset, parts: Split) -> Audit:
+    return audit(dataset, parts)
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +82,10 @@ def recipe() -> Callable[..., Recipe]:
 
 @pytest.fixture(scope="session")
 def bundles(
-    dataset: Dataset, report: Audit, recipe: Callable[..., Recipe]
+    dataset: Dataset, parts: Split, report: Audit, recipe: Callable[..., Recipe]
 ) -> dict[str, ModelBundle]:
     """A small model of every family."""
-    return {name: train(dataset, recipe(name), report) for name in FAMILIES}
+    return {name: train(dataset, parts, recipe(name), report) for name in FAMILIES}
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from training.audit import audit
@@ -16,10 +17,12 @@ from training.bundle import BundleError, ModelBundle, _load_pyfunc
 from training.data import Dataset
 from training.fit import Recipe, train
 from training.models import FAMILIES
+from training.split import split
 
 LISTED = [
-    "card.json", "curve.csv", "decision.json", "features.json", "model.bin", "rows-train.npy",
-    "rows-validation.npy", "sample.json", "spec.json",
+    "background.npy", "card.json", "curve.csv", "decision.json", "evaluation.json",
+    "features.json", "model.bin", "reference.json", "rows-train.npy", "rows-validation.npy",
+    "sample.json", "spec.json",
 ]  # fmt: skip
 
 
@@ -51,6 +54,9 @@ def test_what_is_loaded_scores_decides_and_tells_the_same(
     assert again.calibration == bundle.calibration
     assert again.spec == bundle.spec
     assert again.card == bundle.card
+    assert again.evaluation == bundle.evaluation
+    assert again.reference == bundle.reference
+    np.testing.assert_array_equal(again.background, bundle.background)
     assert again.sample == bundle.sample
     np.testing.assert_allclose(again.curve, bundle.curve, rtol=1e-12)
     for part, hashes in bundle.trained_on.items():
@@ -129,10 +135,10 @@ def test_a_damaged_manifest_is_refused(content: str, copy: Path) -> None:
 
 def test_another_format_is_refused_with_who_wrote_it(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
-    manifest |= {"format": 2, "written_by": "fraudray 9.0"}
+    manifest |= {"format": 9, "written_by": "fraudray 9.0"}
     (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
 
-    with pytest.raises(BundleError, match=r"has format 2, written by fraudray 9\.0; .* format 1"):
+    with pytest.raises(BundleError, match=r"has format 9, written by fraudray 9\.0; .* format 2"):
         ModelBundle.load(copy)
 
 
@@ -178,8 +184,11 @@ def test_a_bundle_that_leaves_out_a_required_column_can_be_loaded(
     values = np.where(dataset.label == 1, None, dataset.columns[column])
     if column != "paymentMethod":
         values = values.astype(np.float64)
-    leaky = replace(dataset, frame=dataset.frame.assign(**{column: values}))
-    bundle = train(leaky, recipe("logistic-regression"), audit(leaky))
+    # Pandas would make a column of its own texts of it, with NaN for None.
+    kept = pd.Series(values, index=dataset.frame.index, dtype=values.dtype)
+    leaky = replace(dataset, frame=dataset.frame.assign(**{column: kept}))
+    parts = split(leaky)
+    bundle = train(leaky, parts, recipe("logistic-regression"), audit(leaky, parts))
     assert bundle.card["excluded"] == [column]
     bundle.save(tmp_path / "bundle")
 

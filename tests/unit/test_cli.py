@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from fraudray.cli import FAMILIES, cli, main
+from fraudray.cli import cli, main
+from fraudray.commands.options import FAMILIES
 from training import models
 from training.simulate import simulate, write
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.data import Dataset, check, columns_of, load, records_of
-from training.errors import DataRefused, FraudrayError
+from training.errors import DataRefused, FraudrayError, UsageError
 from training.spec import DatasetSpec
 
 ROWS = 400
@@ -394,3 +394,146 @@ def test_a_mask_and_positions_take_the_same_rows(dataset: Dataset) -> None:
     mask = np.arange(len(dataset)) % 7 == 3
 
     _same(dataset.take(mask), dataset.take(np.flatnonzero(mask)))
+
+
+# What the conversion of whole columns must owe to single values
+
+
+WILD = st.sampled_from(
+    ["", " ", "NA", "null", "None", "<NA>", " NaN ", "0", "1", " 1", "1 ", "+1", "-0", "0.0", "1.0",
+     "TRUE", "False", "yes", "2", "1e3", "1E-400", "1e999", ".5", "5.", "1,5", "1_0", "0x1", "inf",
+     "-Infinity", "nan", "NAN", "é", "x" * 201, "\t7\n", "\u0661", "1d", "1f"]
+)  # fmt: skip
+NUMBERS = st.floats() | st.integers(-(2**60), 2**60).map(float) | st.just(-0.0)
+MIXED = WILD | NUMBERS | st.booleans() | st.none() | st.integers(-9, 9)
+
+
+def _one(value: Any, kind: str) -> Any:
+    """What a single value means, with the plainest means there are; None where it is missing."""
+    text = str(value).strip()
+    if value is None or value is pd.NA or value != value or (kind == "category" and text in (
+        "", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")):  # fmt: skip
+        return None
+    if kind == "category":
+        return text if len(text) <= 200 else "bad"
+    if kind == "boolean":
+        known = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
+        return known.get(text.lower(), "bad")
+    number = pd.to_numeric(pd.Series([value], dtype=object), errors="coerce").to_numpy(float)[0]
+    return float(number) if np.isfinite(number) else "bad"
+
+
+@pytest.mark.parametrize("kind", ["category", "boolean", "number"])
+@pytest.mark.parametrize("values", [WILD, NUMBERS, MIXED], ids=["texts", "floats", "mixed"])
+@given(data=st.data())
+def test_a_column_is_converted_as_each_of_its_values_alone(
+    kind: str, values: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    one = DatasetSpec.from_dict({"name": "one", "label": "y", "columns": {"x": {"type": kind}}})
+    given_values = data.draw(st.lists(values, min_size=1, max_size=20))
+    raw = pd.DataFrame({"x": given_values})
+    if values is MIXED:
+        raw = pd.DataFrame({"x": pd.Series(given_values, dtype=object)})
+    expected = [_one(value, kind) for value in raw["x"].tolist()]
+    lines = [i + 2 for i, value in enumerate(expected) if value == "bad"]
+
+    dataset = check(raw, one, source="x")
+
+    assert dataset.rejected["line"].tolist() == lines
+    found = dataset.columns["x"].tolist() if len(dataset) else []
+    assert [None if v is None or v != v else v for v in found] == [
+        v for v in expected if v != "bad"
+    ]
+
+
+@given(values=st.lists(st.floats() | st.sampled_from([0.0, -0.0, np.nan, 1.5]), min_size=1))
+def test_a_column_the_spec_does_not_know_is_kept_as_text(
+    values: list[float], spec: DatasetSpec
+) -> None:
+    raw = pd.DataFrame({name: [1] * len(values) for name in REQUIRED} | {"more": values})
+
+    kept = check(raw, spec, source="x").frame["more"].tolist()
+
+    assert kept == [None if np.isnan(v) else str(v) for v in values]
+
+
+# Labels of other words, and times in seconds
+
+
+@pytest.fixture
+def answers() -> DatasetSpec:
+    """A spec whose label is a word and whose timestamp counts seconds."""
+    return DatasetSpec.from_dict(
+        {
+            "name": "answers",
+            "label": "Is Fraud?",
+            "label_values": ["No", "Yes"],
+            "columns": {"Amount paid": {}, "at": {"role": "timestamp", "type": "number"}},
+        }
+    )
+
+
+def test_a_label_may_be_any_two_words_and_a_name_may_hold_blanks(answers: DatasetSpec) -> None:
+    raw = pd.DataFrame({
+        "Amount paid": ["1", "2", "3", "4", "5"], "Is Fraud?": ["No", " Yes ", "yes", "1", None],
+    })  # fmt: skip
+
+    dataset = check(raw, answers, source="x")
+
+    assert dataset.label.tolist() == [0, 1]
+    assert dataset.rejected["line"].tolist() == [4, 5, 6]
+    assert set(dataset.rejected["expectation"]) == {"No or Yes"}
+
+
+def test_a_label_of_whole_numbers_is_found_beside_a_gap(answers: DatasetSpec) -> None:
+    spec = answers.model_copy(update={"label_values": ("1", "2")})
+    raw = pd.DataFrame({"Amount paid": [1, 1, 1], "Is Fraud?": [1.0, 2.0, np.nan]})
+
+    dataset = check(raw, spec, source="x")
+
+    assert dataset.label.tolist() == [0, 1]
+    assert dataset.rejected["expectation"].tolist() == ["1 or 2"]
+
+
+def test_seconds_are_a_time(answers: DatasetSpec) -> None:
+    at = ["0", "-1.5", "86400.25", "x", "inf", "1e15", None]
+    raw = pd.DataFrame({"Amount paid": 1.0, "at": at, "Is Fraud?": "No"})
+
+    dataset = check(raw, answers, source="x")
+
+    assert dataset.timestamp is not None
+    assert dataset.timestamp.astype(str).tolist() == [
+        "1970-01-01T00:00:00.000000", "1969-12-31T23:59:58.500000", "1970-01-02T00:00:00.250000",
+    ]  # fmt: skip
+    assert dataset.rejected["line"].tolist() == [5, 6, 7, 8]
+    assert set(dataset.rejected["expectation"]) == {"a number (of seconds)"}
+    typed = raw.head(3).assign(at=dataset.timestamp)
+    assert (check(typed, answers, source="x").timestamp == dataset.timestamp).all()
+
+
+# The share of bad rows
+
+
+def test_the_share_of_bad_rows_can_be_chosen(files: Files, spec: DatasetSpec) -> None:
+    frame = files.frame.copy()
+    frame.loc[:99, "localTime"] = 99.0
+    path = files.csv(frame)
+
+    dataset = load(path, spec, max_bad_share=0.25)
+
+    assert len(dataset) == ROWS - 100
+    assert dataset.rejected_file == files.folder / "payments.rejected.csv"
+    assert dataset.take(np.arange(3)).rejected_file == dataset.rejected_file
+    assert dataset.complaint().startswith(f"{path}: 100 of 400 rows break the spec")
+    with pytest.raises(DataRefused):
+        load(path, spec, max_bad_share=0.249)
+    for share in (-0.1, 1.1, np.nan):
+        with pytest.raises(UsageError, match="from 0 to 1"):
+            load(path, spec, max_bad_share=share)
+
+
+def test_a_file_without_a_good_row_is_refused_whatever_the_share(
+    files: Files, spec: DatasetSpec
+) -> None:
+    with pytest.raises(DataRefused, match="400 of 400 rows"):
+        load(files.csv(files.frame.assign(localTime=99)), spec, max_bad_share=1.0)

@@ -182,3 +182,132 @@ def test_a_linear_model_scores_as_scikit_learn_does(
         reference.predict_proba(unseen)[:, 1],
         rtol=0, atol=1e-12,
     )  # fmt: skip
+
+
+@each_family
+def test_contributions_add_up_to_the_margin(
+    name: str,
+    fitted: Fitted,
+    rows: tuple[NDArray[np.float64], NDArray[np.int8]],
+    unseen: NDArray[np.float64],
+) -> None:
+    model, background = fitted[name], rows[0].mean(axis=0)
+    tolerance = 1e-9 if name == "logistic-regression" else 1e-4
+
+    for matrix in (rows[0], unseen):
+        contributions = model.contributions(matrix, background)
+
+        assert contributions.shape == (len(matrix), 9)
+        assert contributions.dtype == np.float64
+        np.testing.assert_allclose(
+            contributions.sum(axis=1), model.margin(matrix), rtol=0, atol=tolerance
+        )
+        assert np.ptp(contributions[:, -1]) == 0  # the base is everyone's
+
+
+@each_family
+def test_one_by_one_is_explained_as_the_batch_is(
+    name: str, fitted: Fitted, unseen: NDArray[np.float64]
+) -> None:
+    model, background = fitted[name], np.zeros(8)
+    single = [model.contributions(unseen[i : i + 1], background)[0] for i in range(20)]
+
+    np.testing.assert_allclose(single, model.contributions(unseen, background)[:20], atol=1e-12)
+
+
+@each_family
+def test_the_margin_is_the_probability_in_the_unit_it_says(
+    name: str, fitted: Fitted, unseen: NDArray[np.float64]
+) -> None:
+    model = fitted[name]
+    margin = model.margin(unseen)
+    probability = margin if model.margin_unit == "probability" else 1 / (1 + np.exp(-margin))
+
+    assert model.margin_unit == ("probability" if name == "random-forest" else "log-odds")
+    np.testing.assert_allclose(model.probability(unseen), probability, rtol=0, atol=1e-6)
+
+
+def test_a_linear_model_is_explained_from_the_background(fitted: Fitted) -> None:
+    background = np.linspace(-1, 1, 8)
+    row = background.copy()
+    row[3] += 2
+    model = fitted["logistic-regression"]
+    contributions = model.contributions(np.stack([background, row]), background)
+
+    np.testing.assert_array_equal(contributions[0, :-1], 0)
+    np.testing.assert_array_equal(np.flatnonzero(contributions[1, :-1]), [3])
+    moved = model.margin(row[None]) - model.margin(background[None])
+    np.testing.assert_allclose(contributions[1, 3], moved[0], atol=1e-12)
+
+
+def test_trees_have_their_background_in_them(fitted: Fitted, unseen: NDArray[np.float64]) -> None:
+    for name in ("random-forest", "xgboost"):
+        one, other = (fitted[name].contributions(unseen, np.full(8, b)) for b in (0.0, 5.0))
+
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_forest_gets_ready_to_explain_once_and_only_when_asked(
+    fitted: Fitted, unseen: NDArray[np.float64]
+) -> None:
+    forest = ForestModel.from_bytes(fitted["random-forest"].to_bytes())
+    forest.margin(unseen)
+    before = set(vars(forest))
+    forest.contributions(unseen[:1], np.zeros(8))
+    ready = vars(forest)["_booster"]
+    forest.contributions(unseen[:1], np.zeros(8))
+
+    assert before == {"trees"}
+    assert forest._booster is ready
+
+
+@pytest.mark.parametrize("weight", [2, 5])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("logistic-regression", {"C": 0.5}),
+        ("xgboost", {"n_estimators": 5, "max_depth": 3, "subsample": 1, "colsample_bytree": 1}),
+    ],
+)
+def test_a_fraud_that_weighs_twice_is_a_fraud_that_is_there_twice(
+    name: str,
+    params: dict[str, float],
+    weight: int,
+    rows: tuple[NDArray[np.float64], NDArray[np.int8]],
+    unseen: NDArray[np.float64],
+) -> None:
+    matrix, label = rows[0].round(1), rows[1]  # few values, so that every one has its own bin
+    times = np.where(label == 1, weight, 1)
+    chosen = {"seed": 1, "threads": 1}
+    weighted = family(name).fit(matrix, label, params, weight=weight, **chosen)
+    repeated = family(name).fit(matrix.repeat(times, 0), label.repeat(times), params, **chosen)
+
+    np.testing.assert_allclose(
+        weighted.probability(unseen), repeated.probability(unseen), rtol=0, atol=1e-5
+    )
+
+
+@each_family
+def test_the_more_a_fraud_weighs_the_likelier_it_is(
+    name: str, fitted: Fitted, rows: tuple[NDArray[np.float64], NDArray[np.int8]],
+    recipe: Callable[..., Recipe],
+) -> None:  # fmt: skip
+    matrix, label = rows
+    heavy, light = (
+        family(name).fit(matrix, label, recipe(name).params, seed=3, threads=1, weight=weight)
+        for weight in (8, 0.25)
+    )
+    low, natural, high = (
+        model.probability(matrix).mean() for model in (light, fitted[name], heavy)
+    )
+
+    assert low < natural - 0.02 < natural + 0.02 < high
+
+
+@each_family
+@pytest.mark.parametrize("weight", [0, -1, np.inf, np.nan])
+def test_a_weight_that_is_none_is_refused(
+    name: str, weight: float, rows: tuple[NDArray[np.float64], NDArray[np.int8]]
+) -> None:
+    with pytest.raises(UsageError, match=f"weight of a fraud .* above 0, it is {weight:g}"):
+        family(name).fit(*rows, {}, seed=1, threads=1, weight=weight)

@@ -15,24 +15,23 @@ from training.errors import DataRefused
 from training.features import FeatureEngineering
 from training.fit import Recipe, fit_model
 from training.models import FAMILIES
-from training.split import folds, split
+from training.split import Split, folds
 from tuning.objective import METRIC, Fold, judge, natural_ratio, prepare
 
 COUNT = 3
 
 
 @pytest.fixture(scope="module")
-def prepared(dataset: Dataset, report: Audit) -> list[Fold]:
-    return prepare(dataset, report, COUNT)
+def prepared(dataset: Dataset, parts: Split, report: Audit) -> list[Fold]:
+    return prepare(dataset, parts, report, COUNT)
 
 
 def test_features_of_a_fold_are_learned_from_the_rows_it_fits(
-    prepared: list[Fold], dataset: Dataset
+    prepared: list[Fold], dataset: Dataset, parts: Split
 ) -> None:
-    train = dataset.take(split(dataset).train)
-
-    for fold, (fit_rows, held_out_rows) in zip(prepared, folds(train, COUNT), strict=True):
-        fit, held_out = train.take(fit_rows), train.take(held_out_rows)
+    pairs = folds(dataset, parts, COUNT)
+    for fold, (fit_rows, held_out_rows) in zip(prepared, pairs, strict=True):
+        fit, held_out = dataset.take(fit_rows), dataset.take(held_out_rows)
         features = FeatureEngineering(dataset.spec).fit(fit.columns)
         np.testing.assert_array_equal(fold.fit, features.transform(fit.columns))
         np.testing.assert_array_equal(fold.held_out, features.transform(held_out.columns))
@@ -41,28 +40,27 @@ def test_features_of_a_fold_are_learned_from_the_rows_it_fits(
 
 
 def test_validation_and_test_rows_are_never_seen(
-    prepared: list[Fold], dataset: Dataset, report: Audit
+    prepared: list[Fold], dataset: Dataset, parts: Split, report: Audit
 ) -> None:
-    parts = split(dataset)
     frame = dataset.frame.copy()
     rest = np.concatenate([parts.validation, parts.test])
     frame.loc[rest, "amount"] *= 3
     frame.loc[rest, "label"] = (np.arange(len(rest)) % 3 == 0).astype(np.int8)
 
-    for before, after in zip(
-        prepared, prepare(replace(dataset, frame=frame), report, COUNT), strict=True
-    ):
+    again = prepare(replace(dataset, frame=frame), parts, report, COUNT)
+    for before, after in zip(prepared, again, strict=True):
         for name in ("fit", "fit_label", "held_out", "held_out_label"):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
 
 
-def test_excluded_columns_are_in_no_fold(dataset: Dataset, report: Audit) -> None:
+def test_excluded_columns_are_in_no_fold(dataset: Dataset, parts: Split, report: Audit) -> None:
     leaky = replace(
         dataset, frame=dataset.frame.assign(amount=np.where(dataset.label == 1, np.nan, 5.0))
     )
-    with_amount = prepare(dataset, report, COUNT)[0].fit.shape[1]
+    with_amount = prepare(dataset, parts, report, COUNT)[0].fit.shape[1]
 
-    assert prepare(leaky, audit(leaky), COUNT)[0].fit.shape[1] == with_amount - 1
+    without = prepare(leaky, parts, audit(leaky, parts), COUNT)
+    assert without[0].fit.shape[1] == with_amount - 1
 
 
 def test_the_natural_ratio_is_one_that_no_fold_exceeds(prepared: list[Fold]) -> None:
@@ -102,6 +100,8 @@ def test_a_recipe_is_judged_alike_twice(
     assert judge(recipe("xgboost"), prepared) == judge(recipe("xgboost"), prepared)
 
 
-def test_too_few_frauds_for_the_folds_are_refused(dataset: Dataset, report: Audit) -> None:
+def test_too_few_frauds_for_the_folds_are_refused(
+    dataset: Dataset, parts: Split, report: Audit
+) -> None:
     with pytest.raises(DataRefused, match="frauds in the training rows are too few for 60 folds"):
-        prepare(dataset, report, 60)
+        prepare(dataset, parts, report, 60)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
 
 from training.audit import audit
 from training.bundle import ModelBundle
 from training.data import Dataset
-from training.evaluate import Metrics
 from training.fit import Recipe, train
+from training.split import Split
 from tuning.objective import METRIC
 from tuning.select import ENOUGH_FRAUDS, TIE, gate, winner
 from tuning.sweep import Trial
@@ -53,11 +54,11 @@ def test_of_equal_scores_the_simpler_family_wins() -> None:
 
 
 @pytest.fixture(scope="module")
-def guesser(dataset: Dataset) -> ModelBundle:
+def guesser(dataset: Dataset, parts: Split) -> ModelBundle:
     """A model of the same rows with their labels dealt at random."""
     rng = np.random.default_rng(2)
     random = replace(dataset, frame=dataset.frame.assign(label=rng.permutation(dataset.label)))
-    return train(random, Recipe("logistic-regression"), audit(random))
+    return train(random, parts, Recipe("logistic-regression"), audit(random, parts))
 
 
 def test_the_first_version_becomes_champion(bundle: ModelBundle, fresh: Dataset) -> None:
@@ -75,7 +76,7 @@ def test_a_better_model_replaces_a_worse_one_and_not_the_other_way(
     bundle: ModelBundle, guesser: ModelBundle, fresh: Dataset
 ) -> None:
     mine, theirs = (
-        Metrics.of(fresh.label, model.score(fresh.columns), 0.5).pr_auc
+        average_precision_score(fresh.label, model.score(fresh.columns))
         for model in (bundle, guesser)
     )
 

@@ -15,9 +15,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training.data import Columns, Dataset, check
-from training.errors import DataRefused
+from training.errors import DataRefused, UsageError
 from training.spec import DatasetSpec
-from training.split import PARTS, fingerprint, folds, row_hashes, row_identities, split
+from training.split import (
+    PARTS,
+    Split,
+    SplitPlan,
+    fingerprint,
+    folds,
+    row_hashes,
+    row_identities,
+    split,
+)
 
 
 def _part(dataset: Dataset) -> NDArray[np.intp]:
@@ -76,9 +85,7 @@ def test_twins_share_a_part_and_a_fold(undated: Dataset) -> None:
     parts = split(undated)
     for _, rows in parts.items():
         assert not np.isin(hashes[rows], np.delete(hashes, rows)).any()
-    train = undated.take(parts.train)
-    hashes = row_identities(train)
-    for fit, held_out in folds(train, 4):
+    for fit, held_out in folds(undated, parts, 4):
         assert not np.isin(hashes[fit], hashes[held_out]).any()
 
 
@@ -96,14 +103,14 @@ def test_time_decides_and_equal_times_stay_together(payments: pd.DataFrame, spec
 
 
 def test_hash_folds_hold_out_every_row_once_with_the_frauds_dealt_evenly(undated: Dataset) -> None:
-    train = undated.take(split(undated).train)
-    pairs = folds(train, 4)
+    parts = split(undated)
+    pairs = folds(undated, parts, 4)
 
     held_out = np.concatenate([rows for _, rows in pairs])
-    np.testing.assert_array_equal(np.sort(held_out), np.arange(len(train)))
+    np.testing.assert_array_equal(np.sort(held_out), parts.train)
     for fit, rows in pairs:
-        np.testing.assert_array_equal(np.sort(np.append(fit, rows)), np.arange(len(train)))
-    frauds = [int(train.label[rows].sum()) for _, rows in pairs]
+        np.testing.assert_array_equal(np.sort(np.append(fit, rows)), parts.train)
+    frauds = [int(undated.label[rows].sum()) for _, rows in pairs]
     assert max(frauds) - min(frauds) <= 3  # twins go together
 
 
@@ -111,11 +118,10 @@ def test_hash_folds_hold_out_every_row_once_with_the_frauds_dealt_evenly(undated
 def test_time_folds_are_held_out_after_all_rows_they_are_judged_by(
     count: int, dataset: Dataset
 ) -> None:
-    train = dataset.take(split(dataset).train)
-    times = train.timestamp
+    times = dataset.timestamp
     assert times is not None
 
-    pairs = folds(train, count)
+    pairs = folds(dataset, split(dataset), count)
 
     assert len(pairs) == count
     for fit, held_out in pairs:
@@ -222,6 +228,80 @@ def test_copies_of_a_payment_are_known_whatever_digits_and_optional_columns_a_fi
     assert same.mean() > 0.99
 
 
+# Gaps and payers
+
+
+@pytest.mark.parametrize("days", [3.0, 0.5])
+def test_a_gap_keeps_rows_whose_labels_would_not_be_known_yet_out_of_earlier_parts(
+    days: float, dataset: Dataset
+) -> None:
+    times = dataset.timestamp
+    assert times is not None
+    gap = np.timedelta64(int(days * 86_400), "s")
+    whole, parts = split(dataset), split(dataset, SplitPlan(gap_days=days))
+
+    for before, after in (("train", "validation"), ("validation", "test")):
+        begins = times[getattr(parts, after)].min()
+        kept, all_of_it = getattr(parts, before), getattr(whole, before)
+        assert times[kept].max() < begins - gap
+        left_out = np.setdiff1d(all_of_it, kept)
+        assert len(left_out)
+        assert (times[left_out] >= begins - gap).all()
+    np.testing.assert_array_equal(parts.test, whole.test)
+    for fit, held_out in folds(dataset, parts, 3):
+        assert times[fit].max() < times[held_out].min() - gap
+
+
+def test_all_payments_of_a_payer_lie_on_one_side_where_that_is_asked_for(dataset: Dataset) -> None:
+    payer = dataset.frame["customerId"].to_numpy()
+    parts = split(dataset, SplitPlan(by="entity"))
+
+    assert parts.method == "entity"
+    assert sum(len(rows) for _, rows in parts.items()) == len(dataset)
+    seen = [set(payer[rows]) for _, rows in parts.items()]
+    assert sum(map(len, seen)) == len(set.union(*seen))
+    for fit, held_out in folds(dataset, parts, 3):
+        assert not set(payer[fit]) & set(payer[held_out])
+
+
+def test_payments_without_a_payer_are_not_taken_for_one_payers(dataset: Dataset) -> None:
+    nobody = replace(dataset, frame=dataset.frame.assign(customerId=None))
+
+    parts = split(nobody, SplitPlan(by="entity"))
+
+    assert min(len(rows) for _, rows in parts.items()) > 500
+
+
+def test_a_split_is_told_from_another_by_its_fingerprint(dataset: Dataset) -> None:
+    plans = [SplitPlan(), SplitPlan(gap_days=1), SplitPlan(by="hash"), SplitPlan(by="entity")]
+
+    prints = {split(dataset, plan).fingerprint for plan in plans}
+
+    assert len(prints) == 4
+    assert split(dataset).fingerprint == split(dataset, SplitPlan(by="time")).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (SplitPlan(by="time"), "split by time, or a gap, needs a timestamp"),
+        (SplitPlan(gap_days=2), "split by time, or a gap, needs a timestamp"),
+        (SplitPlan(by="entity"), "needs a column with the role 'entity'"),
+    ],
+)
+def test_a_plan_that_the_file_cannot_follow_is_refused(plan: SplitPlan, message: str) -> None:
+    with pytest.raises(DataRefused, match=message):
+        split(_tiny([1, 0] * 50), plan)
+
+
+@pytest.mark.parametrize(
+    "plan", [{"gap_days": -1.0}, {"gap_days": float("inf")}, {"by": "hash", "gap_days": 1.0}]
+)
+def test_a_plan_that_cannot_be_meant_is_refused(plan: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="gap"):
+        SplitPlan(**plan)
+
+
 # What is refused
 
 
@@ -253,5 +333,8 @@ def test_a_part_without_both_classes_is_refused_with_the_counts(
 def test_folds_that_would_lack_a_class_are_refused(
     dataset: Callable[[], Dataset], message: str
 ) -> None:
+    rows = dataset()
+    everything = np.arange(len(rows))
+    method: Any = "hash" if rows.timestamp is None else "time"
     with pytest.raises(DataRefused, match=message):
-        folds(dataset(), 3)
+        folds(rows, Split(everything, everything, everything, method), 3)

@@ -1,0 +1,5 @@
+"""Metrics at natural prevalence, with counts, intervals, slices, and what needs no model."""
+
+from training.evaluate.evaluation import Evaluation, Metrics, baselines, evaluate
+
+__all__ = ["Evaluation", "Metrics", "baselines", "evaluate"]
