@@ -12,9 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from sklearn.datasets import load_breast_cancer
 
 from fraudray.cli import cli, main
 from fraudray.commands.options import FAMILIES
@@ -117,6 +119,11 @@ def test_a_wrong_option_is_wrong_usage(fraudray: Run) -> None:
         (["tune", "f.csv", "--models", "xgboost,svm"], "no model family 'svm'"),
         (["audit", "f.csv", "--spec", "cards"], "no spec 'cards'"),
         (["simulate", "--rows", "5", "--out", "f.txt"], ".parquet"),
+        (["spec", "init", "f.csv", "--out", "f.json"], ".toml"),
+        (["models", "card", "--out", "card.pdf"], ".html or .md"),
+        (["train", "f.csv", "--model", "xgboost", "--policy", "min-cost=shop:5"], "shop"),
+        (["train", "f.csv", "--model", "xgboost", "--fraud-weight", "0"], "weight of a fraud"),
+        (["audit", "f.csv", "--split", "hash", "--gap-days", "7"], "gap needs a split by time"),
     ],
 )
 def test_what_can_be_told_without_the_data_is_told_first(
@@ -125,7 +132,7 @@ def test_what_can_be_told_without_the_data_is_told_first(
     _refused(fraudray(*arguments), 2, told)
 
 
-@pytest.mark.parametrize("command", ["audit", "train", "tune", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["audit", "train", "tune", "evaluate", "predict", "explain"])
 def test_a_file_that_is_not_there_is_a_failure(command: str, fraudray: Run) -> None:
     more = ["--model", "xgboost"] if command == "train" else []
 
@@ -221,6 +228,96 @@ def test_the_audit_is_one_report_for_people_and_machines(fraudray: Run, payments
 
     assert f"{machine['rows']:,} rows, {machine['frauds']:,} frauds" in read.out
     assert sum(part["frauds"] for part in machine["parts"].values()) == machine["frauds"]
+
+
+def test_the_audit_is_a_page_too_and_is_kept_in_mlflow(
+    fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    done = fraudray("audit", str(payments), "--html", "audit.html", "--log")
+
+    assert done.code == 0, done.err
+    page = (tmp_path / "audit.html").read_text("utf-8")
+    assert page.count("<img ") == 8  # one of each input
+    client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("fraudray-audit").experiment_id])
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} == {"audit.html", "audit.json"}
+
+
+def test_a_gap_and_a_split_by_payer_are_as_asked_for(fraudray: Run, payments: Path) -> None:
+    plain = fraudray("audit", str(payments), "--json").json
+    gap = fraudray("audit", str(payments), "--gap-days", "10", "--json").json
+    payers = fraudray("audit", str(payments), "--split", "entity", "--json").json
+
+    assert (plain["split_by"], gap["split_by"], payers["split_by"]) == ("time", "time", "entity")
+    assert gap["gap_days"] == 10
+    assert gap["parts"]["train"]["rows"] < plain["parts"]["train"]["rows"]
+    assert gap["parts"]["test"] == plain["parts"]["test"]
+    assert not [f for f in payers["findings"] if f["code"] == "entities"]
+
+
+def test_a_share_of_bad_rows_may_be_allowed_and_is_listed(fraudray: Run, tmp_path: Path) -> None:
+    rows = _rows(2_000, 200).splitlines(keepends=True)
+    for line in range(10, 110):
+        rows[line] = rows[line].replace("paypal,", "paypal,-")
+    (tmp_path / "f.csv").write_text("".join(rows))
+
+    _refused(fraudray("audit", "f.csv"), 3, "86 of 2,000 rows break the spec", "f.rejected.csv")
+    allowed = fraudray("audit", "f.csv", "--max-bad", "0.1", "--json")
+
+    assert allowed.json["rows"] == 1_914  # -0 days are 0 days
+    listed = pd.read_csv(tmp_path / "f.rejected.csv")
+    assert set(listed["column"]) == {"paymentMethodAgeDays"}
+    assert listed["line"].between(11, 110).all()
+    assert "f.rejected.csv" in allowed.err
+
+
+def test_a_spec_of_ones_own_goes_from_a_file_to_a_model(fraudray: Run, tmp_path: Path) -> None:
+    cancer = load_breast_cancer(as_frame=True).frame
+    cancer["diagnosis"] = np.where(cancer.pop("target") == 0, "malignant", "benign")
+    cancer.to_csv(tmp_path / "cancer.csv", index=False)
+
+    made = fraudray("spec", "init", "cancer.csv", "--label", "diagnosis", "--json")
+    assert made.code == 0, made.err
+    assert len(made.json["roles"]["feature"]) == 30
+    _refused(fraudray("spec", "init", "cancer.csv", "--label", "diagnosis"), 2, "is there already")
+    assert "no mistakes" in fraudray("spec", "check", "cancer.toml").err
+    trained = fraudray(
+        "train", "cancer.csv", "--spec", "cancer.toml", "--model", "logistic-regression", "--json"
+    )
+
+    assert trained.json["model"] == "fraudray-cancer"
+    assert trained.json["metrics"]["test"]["pr_auc"] > 0.9
+
+
+def test_every_mistake_of_a_spec_is_told_on_a_line_of_its_own(
+    fraudray: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.toml").write_text('label = "y"\n[columns.a]\nminimun = 1\ntype = "money"\n')
+
+    done = fraudray("spec", "check", "bad.toml")
+
+    _refused(done, 2, "bad.toml: 3 mistakes")
+    assert "did you mean 'minimum'?" in done.err
+    assert "columns.a.type" in done.err
+
+
+def test_the_champion_has_a_card_and_explains_itself(
+    fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    fraudray("train", str(payments), "--model", "random-forest", "--policy", "min-cost")
+
+    shown = fraudray("models", "card")
+    assert shown.out.startswith("# Model card")
+    assert "min-cost" in shown.out
+    fraudray("models", "card", "1", "--out", "card.html")
+    assert "<img " in (tmp_path / "card.html").read_text("utf-8")
+
+    explained = fraudray("explain", str(payments), "--top", "2", "--json").json["payments"]
+    assert [p["decision"] for p in explained] == [1, 1]
+    for payment in explained:
+        told = sum(reason["contribution"] for reason in payment["reasons"])
+        assert payment["base"] + told == pytest.approx(payment["margin"], abs=1e-4)
+    assert "raises the risk" in fraudray("explain", str(payments)).out
 
 
 def test_a_strict_audit_refuses_a_file_with_errors(fraudray: Run, tmp_path: Path) -> None:
