@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.errors import DataRefused
+from training.rows import line_breaks, row_ends, row_starts
 from training.source import Source
 
 BLOCK = 8 << 20
@@ -29,7 +30,6 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 
 _LONGEST = 64 << 20  # bytes of one row; beyond it a quote was opened and never closed
 _BOM = b"\xef\xbb\xbf"
-_QUOTED = re.compile(rb'(?:\A|(?<=[,\n\r])) *"[^"]*(?:""[^"]*)*(?:"|\Z)')
 _LINE = re.compile(r"(?<=line )\d+")
 
 Lines = NDArray[np.int64]
@@ -173,7 +173,7 @@ def blocks(file: IO[bytes], source: str, size: int | None = None) -> Iterator[Bl
         cut = int(ends[-1]) + 1 if len(ends) else 0
         if cut:
             yield Block(text[:cut], start, line)
-            start, line = start + cut, line + _line_breaks(text[:cut])
+            start, line = start + cut, line + line_breaks(text[:cut])
         rest = text[cut:]
         if len(rest) > _LONGEST:
             raise DataRefused(
@@ -193,7 +193,7 @@ def begin(stream: Iterator[Block], source: str) -> tuple[Header, Block]:
         If there is no header, or it names a column twice.
     """
     for block in stream:
-        rows = _row_starts(block.text)
+        rows = row_starts(block.text)
         if not len(rows):
             continue
         ends = row_ends(block.text)
@@ -204,7 +204,7 @@ def begin(stream: Iterator[Block], source: str) -> tuple[Header, Block]:
         names = _rows(text, source).iloc[0].fillna("").str.strip()
         if twice := sorted(set(names[names.duplicated()])):
             raise DataRefused(f"{source}: the header names {', '.join(map(repr, twice))} twice")
-        rest = Block(block.text[cut:], block.start + cut, block.line + _line_breaks(text))
+        rest = Block(block.text[cut:], block.start + cut, block.line + line_breaks(text))
         return Header(text.rstrip(b"\r\n") + b"\n", tuple(names)), rest
     raise DataRefused(f"{source}: is not CSV with a header line: it has only blank lines")
 
@@ -223,14 +223,14 @@ def parse(block: Block, header: Header, source: str, *, missing: bool = True) ->
         If a row has more values than the header.
     """
     # With the header before it each block is read by the same rule about the number of columns.
-    before = _line_breaks(header.text)
+    before = line_breaks(header.text)
     rows = _rows(header.text + block.text, source, missing=missing, skew=block.line - 1 - before)
     return rows[1:].set_axis(list(header.names), axis=1).reset_index(drop=True)
 
 
 def lines_of(block: Block, rows: int) -> Lines:
     """The line that each row of a block begins at, shape (rows,)."""
-    starts = _row_starts(block.text)
+    starts = row_starts(block.text)
     if len(starts) != rows:  # not to be trusted: the count of rows is the best there is
         return block.line + np.arange(rows)
     raw = np.frombuffer(block.text, np.uint8)
@@ -238,44 +238,10 @@ def lines_of(block: Block, rows: int) -> Lines:
     return np.asarray(block.line + np.searchsorted(breaks, starts))
 
 
-def row_ends(text: bytes) -> NDArray[np.int64]:
-    """Positions of the line breaks that end a row: those outside quotes."""
-    raw = np.frombuffer(text, np.uint8)
-    breaks = np.flatnonzero(raw == 10).astype(np.int64)
-    if b'"' not in text:
-        return breaks
-    quotes = np.flatnonzero(raw == 34)
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = raw[opening - 1][opening > 0]
-    after = raw[closing[closing + 1 < len(raw)] + 1]
-    if np.isin(before, list(b',\n\r"')).all() and np.isin(after, list(b',\n\r"')).all():
-        within = np.searchsorted(quotes, breaks) % 2 == 1
-    else:
-        # Quotes inside values that are not quoted as a whole mean nothing; only a scan tells.
-        spans = np.array([m.span() for m in _QUOTED.finditer(text)], np.int64).reshape(-1, 2)
-        begun = np.searchsorted(spans[:, 0], breaks, side="right")
-        within = breaks < np.r_[0, spans[:, 1]][begun]
-    return np.asarray(breaks[~within], np.int64)
-
-
-def _row_starts(text: bytes) -> NDArray[np.int64]:
-    """Where the rows begin that are not blank: pandas skips lines of spaces and tabs."""
-    ends = row_ends(text)
-    starts, stops = np.r_[0, ends + 1], np.r_[ends, len(text)]
-    raw = np.frombuffer(text, np.uint8)
-    solid = np.zeros(len(raw) + 1, np.int32)
-    np.cumsum((raw != 32) & (raw != 9) & (raw != 10) & (raw != 13), out=solid[1:])
-    return np.asarray(starts[solid[stops] > solid[starts]], np.int64)
-
-
-def _line_breaks(text: bytes) -> int:
-    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
-
-
 def _line_of(text: bytes, row: int) -> int:
     """The line that a row begins at, blank rows counted, as pandas' errors count them."""
     ends = row_ends(text)[: max(row - 1, 0)]
-    return 1 + (_line_breaks(text[: int(ends[-1]) + 1]) if len(ends) else 0)
+    return 1 + (line_breaks(text[: int(ends[-1]) + 1]) if len(ends) else 0)
 
 
 def _from(line: int, rows: int) -> Callable[[], Lines]:

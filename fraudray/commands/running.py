@@ -31,12 +31,13 @@ from training.errors import FraudrayError
         help="File to write, ending in .csv or .parquet.")  # fmt: skip
 @spec_option
 @registered_option
-@option("--workers", default=2, type=click.IntRange(1), help="Processes that score, a core each.")
+@option("--workers", type=click.IntRange(1), metavar="N",
+        help="Processes that score, a core each. Default: as many as there are cores.")  # fmt: skip
 @max_bad_option
 @option("--restart", is_flag=True, help="Start over instead of going on where a run was stopped.")
 @json_option
 def score(
-    file: str, out: Path, spec: str, registered_model: str | None, workers: int, max_bad: float,
+    file: str, out: Path, spec: str, registered_model: str | None, workers: int | None, max_bad: float,
     restart: bool, as_json: bool,
 ) -> None:  # fmt: skip
     r"""Score a file of any size with the champion, without a running graph.

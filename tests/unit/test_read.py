@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from training import read
 from training.data import load
 from training.errors import DataRefused, FraudrayError, UsageError
-from training.read import Header, begin, blocks, chunks, head, lines_of, parse, row_ends
+from training.read import Header, begin, blocks, chunks, head, lines_of, parse
+from training.rows import row_ends
 from training.source import Source
 from training.spec import DatasetSpec
 
