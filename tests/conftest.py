@@ -48,7 +48,7 @@ def shared() -> Path:
     return SHARED
 
 
-def free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> list[int]:
     """Ports that nothing listens on, all held at once so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     for probe in sockets:
@@ -57,6 +57,12 @@ def free_ports(count: int) -> list[int]:
     for probe in sockets:
         probe.close()
     return ports
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """Ports for what a test starts."""
+    return _free_ports
 
 
 @dataclass
@@ -97,7 +103,7 @@ def start_demo(
 
     def start(*arguments: str, home: Path | None = None) -> Demo:
         home = home or tmp_path_factory.mktemp("home")
-        graph, page, mlflow, dashboard = free_ports(4)
+        graph, page, mlflow, dashboard = _free_ports(4)
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         process = subprocess.Popen(
             [sys.executable, "-m", "fraudray", "demo", *arguments, "--port", str(graph),

@@ -37,8 +37,8 @@ from training.errors import FraudrayError
 @option("--restart", is_flag=True, help="Start over instead of going on where a run was stopped.")
 @json_option
 def score(
-    file: str, out: Path, spec: str, registered_model: str | None, workers: int | None, max_bad: float,
-    restart: bool, as_json: bool,
+    file: str, out: Path, spec: str, registered_model: str | None, workers: int | None,
+    max_bad: float, restart: bool, as_json: bool,
 ) -> None:  # fmt: skip
     r"""Score a file of any size with the champion, without a running graph.
 

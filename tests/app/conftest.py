@@ -1,0 +1,61 @@
+"""Commands as a person types them, in a folder and a state of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A shell's environment with `fraudray` on its path and no state but its own."""
+    shim = tmp_path / "bin" / "fraudray"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fraudray "$@"\n')
+    shim.chmod(0o755)
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "FRAUDRAY_HOME")
+    }
+    return kept | {"PATH": f"{shim.parent}:{os.environ['PATH']}"}
+
+
+Start = Callable[[str, str], None]
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Start a command and wait until a URL answers; Ctrl-C ends it and all that it started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(command: str, url: str) -> None:
+        with (tmp_path / f"{len(started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command.split(), cwd=tmp_path, env=environment, stdout=log, stderr=log
+            )
+        started.append(process)
+        deadline = time.monotonic() + 240
+        while True:
+            assert process.poll() is None, Path(log.name).read_text("utf-8")
+            assert time.monotonic() < deadline, Path(log.name).read_text("utf-8")
+            try:
+                if httpx.get(url, timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.3)
+
+    yield run
+    below = [child for p in started for child in psutil.Process(p.pid).children(recursive=True)]
+    for process in reversed(started):
+        process.send_signal(signal.SIGINT)
+        # 130: it answered already but was not quite done starting; MLflow has a code of its own.
+        assert process.wait(60) in (0, 130) or "mlflow" in process.args
+    assert not [p for p in below if p.is_running() and p.status() != "zombie"]
