@@ -19,7 +19,6 @@ from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
 from training.explain import reasons
 from training.spec import DatasetSpec
-from training.split import row_identities
 from training.threshold import Policy, missed_costs
 from training.tracking import Version
 
@@ -36,7 +35,8 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
     Returns
     -------
     list of dict
-        `group` ("all" or the value), the metrics, and `twins`: rows identical to a training row.
+        `group` ("all" or the value), the metrics, and `twins`: rows identical to one that the
+        model learned from, its threshold and calibration included.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
     costs = Policy.parse(bundle.choice.policy).costs(bundle.spec)
     missed = missed_costs(costs, dataset.columns, len(dataset))
     probability = bundle.score(dataset.columns)
-    twin = np.isin(row_identities(dataset), bundle.trained_on["train"])
+    twin = bundle.has_learned_from(dataset)
     groups = [("all", np.ones(len(dataset), bool))]
     if by is not None:
         values = dataset.frame[by].astype(object).where(dataset.frame[by].notna(), "(empty)")
@@ -93,8 +93,8 @@ def evaluation_table(
     table(title, (by or "", *heads), rows)
     twins = groups[0]["twins"]
     if twins:
-        say(f"{twins:,} of {groups[0]['rows']:,} rows are twins of training rows: the model has "
-            f"seen their answer, so the figures flatter it")  # fmt: skip
+        say(f"{twins:,} of {groups[0]['rows']:,} rows are twins of rows that the model learned "
+            f"from: it has seen their answer, so the figures flatter it")  # fmt: skip
 
 
 def explained_rows(bundle: ModelBundle, dataset: Dataset, top: int) -> list[dict[str, Any]]:
@@ -129,8 +129,10 @@ def explained_rows(bundle: ModelBundle, dataset: Dataset, top: int) -> list[dict
     ]
 
 
-def explanation_table(version: Version, rows: list[dict[str, Any]]) -> None:
-    """Write what `explained_rows` found, for people."""
+def explanation_table(version: Version, rows: list[dict[str, Any]], set_aside: int) -> None:
+    """Write what `explained_rows` found, for people; rows set aside are not counted."""
+    if set_aside:
+        say(f"Rows are counted among those that keep the spec; {set_aside:,} do not")
     for found in rows:
         verdict = "an alert" if found["decision"] else "let through"
         table(

@@ -72,14 +72,22 @@ class Audited:
         return self.dataset.take(self.parts.test)
 
 
+def loaded(
+    path: str | Path, spec: DatasetSpec, max_bad_share: float, *, labelled: bool = True
+) -> Dataset:
+    """Read a file, and say what was set aside."""
+    dataset = load(path, spec, labelled=labelled, max_bad_share=max_bad_share)
+    if len(dataset.rejected):
+        say(f"warning: {dataset.complaint()}; they are set aside in {dataset.rejected_file}")
+    return dataset
+
+
 def audited(
     path: str | Path, spec: DatasetSpec, plan: SplitPlan | None = None,
     max_bad_share: float = MAX_BAD_SHARE,
 ) -> Audited:  # fmt: skip
     """Read a file, part its rows and audit it."""
-    dataset = load(path, spec, max_bad_share=max_bad_share)
-    if len(dataset.rejected):
-        say(f"warning: {dataset.complaint()}; they are set aside in {dataset.rejected_file}")
+    dataset = loaded(path, spec, max_bad_share)
     parts = split(dataset, plan)
     return Audited(dataset, parts, audit(dataset, parts))
 

@@ -15,12 +15,14 @@ from fraudray.output import console, number, say
 from fraudray.pipeline import Published
 from training.audit import Audit
 from training.audit.probe import Probe
+from training.errors import printable
 from tuning.callbacks import TrialEnd
 
 _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
+_NAMED = 10  # columns in a line
 _PAGE = 30  # columns on one page of a terminal
 _SHAPES_FROM = 100  # characters of width from which shapes have room
-_CELLS = 13  # of a shape
+_CELLS = 10  # of a shape
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -33,7 +35,7 @@ def audit_report(report: Audit, *, brief: bool = False) -> None:
         Only the head and the findings, on standard error: it stands before another result.
     """
     out = console(error=brief)
-    head = Text(f"Audit of {report.source}", "bold")
+    head = Text(f"Audit of {printable(report.source)}", "bold")
     parts = ", ".join(
         f"{name} {part['rows']:,} rows with {part['frauds']:,} frauds"
         for name, part in report.parts.items()
@@ -46,7 +48,7 @@ def audit_report(report: Audit, *, brief: bool = False) -> None:
     )
     for finding in report.findings:
         severity = Text(f"  {finding.severity}", _SEVERITY[finding.severity])
-        out.print(severity + f": {finding.message}.", soft_wrap=True)
+        out.print(severity + f": {printable(finding.message)}.", soft_wrap=True)
     if not report.findings:
         out.print("  nothing suspicious found")
     if brief:
@@ -60,21 +62,26 @@ def _columns(report: Audit, out: Console) -> None:
     """The columns that tell most about the label first, with their shape where there is room."""
     ranked = sorted(report.columns, key=lambda c: -max(c.skill, c.missing_skill))
     shapes = out.width >= _SHAPES_FROM and out.encoding.startswith("utf")
-    heads = ["column", "type", "missing", "distinct", "skill"]
-    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    heads = [
+        "column", "type", "distinct", "skill",
+        "missing\nlegit.", "missing\nfraud", "absence\nskill",
+    ]  # fmt: skip
+    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
     for place, head in enumerate([*heads, "legitimate", "fraud"] if shapes else heads):
-        shown.add_column(head, justify="right" if 2 <= place <= 4 else "left", no_wrap=True)
+        shown.add_column(head, justify="right" if 2 <= place <= 6 else "left", no_wrap=True)
     shown.columns[0].max_width = 24
-    rows = report.parts["train"]["rows"]
     for c in ranked[:_PAGE]:
-        cells = [c.name, c.type, f"{c.missing / rows:.1%}", f"{c.distinct:,}", f"{c.skill:.2f}"]
+        shares = [f"{c.missing_legitimate:.1%}", f"{c.missing_fraud:.1%}"]
+        cells = [printable(c.name), c.type, f"{c.distinct:,}", f"{c.skill:.2f}"]
+        cells += [*shares, f"{c.missing_skill:.2f}"]
         if shapes:
             cells += [_shape(c.histogram.legitimate), _shape(c.histogram.fraud)]
         shown.add_row(*cells)
     out.print(shown)
     more = f"; {len(ranked) - _PAGE} more columns tell less" if len(ranked) > _PAGE else ""
     out.print(
-        f"  of the training rows; skill: the column alone, 0 is chance and 1 is perfect{more}",
+        "  of the training rows; skill: the column alone, absence: the mere lack of a value\n"
+        f"  (0 is chance and 1 is perfect){more}",
         style="dim",
         soft_wrap=True,
     )
@@ -94,13 +101,21 @@ def _probe(found: Probe, out: Console) -> None:
         f"({found.frauds:,} frauds), at the highest F1:",
         soft_wrap=True,
     )
+    kept = f"all columns but {_names(found.left_out)}" if found.left_out else "all columns"
     for trial in found.trials:
-        name = f"without {', '.join(trial.without)}" if trial.without else "all columns"
+        name = f"without {_names(trial.without)} too" if trial.without else kept
+        name = name if found.left_out else name.removesuffix(" too")
         out.print(
             f"    PR-AUC {trial.pr_auc:.3f}  precision {trial.precision:.2f}  "
             f"recall {trial.recall:.2f}  {name}",
             soft_wrap=True,
         )
+
+
+def _names(columns: Sequence[str]) -> str:
+    told = ", ".join(columns[:_NAMED])
+    more = f" and {len(columns) - _NAMED:,} more" if len(columns) > _NAMED else ""
+    return printable(told + more)
 
 
 def published_report(published: Published) -> None:

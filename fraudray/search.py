@@ -14,7 +14,7 @@ from training.fit import Recipe, train
 from training.models import FAMILIES
 from training.resample import NEIGHBOURS
 from training.split import fingerprint
-from training.threshold import DEFAULT_POLICY
+from training.threshold import DEFAULT_POLICY, Policy
 from training.tracking import Tracking
 from tuning.callbacks import MLflowCallback
 from tuning.objective import METRIC, Fold, natural_ratio, prepare
@@ -51,9 +51,11 @@ class Search:
         Raises
         ------
         DataRefused
-            If there are too few frauds for the folds, or for SMOTE in any of them.
+            If there are too few frauds for the folds, or for SMOTE in any of them, or the policy's
+            amounts are not in the file.
         """
         dataset, parts = material.dataset, material.parts
+        Policy.parse(self.policy).require(dataset.columns, dataset.source)
         folds = prepare(dataset, parts, material.report, self.folds, self.policy)
         # The newest rows are fitted on by the winner alone, and may hold more frauds.
         whole = dataset.label[parts.train].mean()

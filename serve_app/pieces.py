@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -23,7 +23,8 @@ from serve_app.stages import Reference
 from training.convert import convert
 from training.data import require_columns
 from training.errors import DataRefused, FraudrayError
-from training.read import MISSING, Block, Chunk, Header, begin, blocks, lines_of, parse
+from training.read import MISSING, Block, Chunk, Header, begin, blocks, frame_of, parse
+from training.rows import line_breaks
 from training.source import Source
 from training.spec import DatasetSpec
 
@@ -91,8 +92,6 @@ def plan(source: Source, spec: DatasetSpec) -> Plan:
     parts = tuple(source.parts())
     cut = _plan_parquet(parts) if parts[0].parquet else _plan_csv(parts[0])
     names = cut.schema.names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataRefused(f"{source.name}: names {', '.join(map(repr, twice))} twice")
     require_columns(names, spec.inputs, spec, source.name)
     if not cut.rows:
         raise DataRefused(f"{source.name}: the file has a header but no rows")
@@ -104,7 +103,7 @@ def _plan_csv(part: Source) -> Plan:
         stream = blocks(file, part.name)
         header, first = begin(stream, part.name)
         pieces = [
-            Piece(0, b.start, b.start + len(b.text), b.line, b.text.count(b"\n") or 1)
+            Piece(0, b.start, b.start + len(b.text), b.line, line_breaks(b.text) or 1)
             for b in (first, *stream)
             if b.text
         ]
@@ -145,11 +144,12 @@ class _Csv:
     def read(self, piece: Piece) -> tuple[pa.Table, Chunk]:
         self._file.seek(piece.start)
         block = Block(self._file.read(piece.stop - piece.start), piece.start, piece.line)
-        frame = parse(block, self._header, self._name, missing=False)
+        chunk = parse(block, self._header, self._name, missing=False)
+        frame = chunk.frame
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
         inputs = frame[self._inputs]
         inputs = inputs.mask(inputs.isin(MISSING))
-        return table, Chunk(inputs, lambda: lines_of(block, len(frame)))
+        return table, replace(chunk, frame=inputs)
 
 
 class _Parquet:
@@ -183,7 +183,7 @@ class _Parquet:
             if len(keep):
                 taken.append(keep)
         table = pa.Table.from_batches(taken).replace_schema_metadata()
-        inputs = table.select(self._inputs).to_pandas()
+        inputs = frame_of(table.select(self._inputs))
         return table, Chunk(inputs, lambda: piece.line + np.arange(len(inputs)))
 
 
@@ -249,7 +249,7 @@ class Scorer:
         rejected = problems.to_csv(index=False, header=False) if len(problems) else ""
         return {
             "content": self.encode(table), "rejected": rejected.encode(), "rows": len(table),
-            "bad": int(broken.sum()), "alerts": int(decision.sum()),
+            "bad": int(broken.sum()) + len(chunk.misfits), "alerts": int(decision.sum()),
         }  # fmt: skip
 
     def _read(self, piece: Piece) -> tuple[pa.Table, Chunk]:

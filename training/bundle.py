@@ -1,38 +1,49 @@
 """ModelBundle: everything that decides about a payment, kept as data files with their hashes.
 
-A bundle is a folder. `manifest.json` lists every other file with its SHA-256; loading refuses a
-changed, missing or extra one. Nothing in it is a pickle, so loading runs no code of the bundle's.
+A bundle is a folder. `manifest.json` lists every other file with its SHA-256, and
+`manifest.sha256` holds its own; loading refuses a changed, missing or extra byte. Nothing in it is
+a pickle, so loading runs no code of the bundle's. The hashes guard against damage and not against
+an author: the libraries that read a model's trees may crash on some that were made for it, so load
+bundles only from a registry that you trust.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from training import calibrate, scoring
 from training.calibrate import Calibration
 from training.data import Columns, Dataset, check, records_of
-from training.errors import FraudrayError
+from training.errors import FraudrayError, printable
 from training.explain import Explanation, explain
 from training.features import FeatureEngineering
 from training.home import VERSION
-from training.models import FAMILIES, Model
+from training.models import Model, family
 from training.preprocess import Matrix
 from training.reference import Reference
 from training.spec import DatasetSpec
-from training.split import Hashes
-from training.threshold import Choice
+from training.split import Hashes, row_identities
+from training.threshold import Choice, Policy
 
 FORMAT = 2
+_MANIFEST, _SEAL = "manifest.json", "manifest.sha256"
+_LEARNED = ("train", "validation")
 _PACKAGES = ("numpy", "scikit-learn", "imbalanced-learn", "xgboost", "treelite")
+
+
+_CHOICE = TypeAdapter(Choice)
+_Part = TypeVar("_Part")
 
 
 class BundleError(FraudrayError):
@@ -96,6 +107,11 @@ class ModelBundle:
         matrix = self.features.transform(columns)
         return explain(self.model, self.features, matrix, self.background)
 
+    def has_learned_from(self, rows: Dataset) -> NDArray[np.bool_]:
+        """Which rows, shape (n,), are twins of a training or validation row of this model."""
+        seen = np.concatenate(list(self.trained_on.values()))
+        return np.isin(row_identities(rows, self.spec), seen)
+
     def with_sample(self, dataset: Dataset) -> ModelBundle:
         """The same bundle with a self-test of the dataset's rows."""
         expected = self.score(dataset.columns).tolist()
@@ -110,10 +126,14 @@ class ModelBundle:
         Raises
         ------
         BundleError
-            If any probability differs from the one recorded by more than 1e-6.
+            If any probability differs from the one recorded by more than 1e-6, or there is none.
         """
+        if not self.sample:
+            raise BundleError("the bundle has no sample to test itself on: it must not serve")
         rows = pd.DataFrame([s["row"] for s in self.sample], dtype=object)
         dataset = check(rows, self.spec, source="the bundle's sample")
+        if len(dataset.rejected):
+            raise BundleError(f"the bundle's sample breaks its own spec: {dataset.complaint()}")
         expected = np.array([s["probability"] for s in self.sample])
         worst = float(np.abs(self.score(dataset.columns) - expected).max())
         if not worst <= 1e-6:
@@ -146,7 +166,8 @@ class ModelBundle:
             "packages": package_versions(),
             "files": {p.name: _digest(p) for p in sorted(folder.iterdir())},
         }
-        _write_json(folder / "manifest.json", manifest)
+        _write_json(folder / _MANIFEST, manifest)
+        (folder / _SEAL).write_text(_digest(folder / _MANIFEST) + "\n", "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> ModelBundle:
@@ -155,52 +176,44 @@ class ModelBundle:
         Raises
         ------
         BundleError
-            If a file is missing, changed or extra, the format is another, or the self-test fails.
+            If a file is missing, changed, extra or damaged, the format is another, or the
+            self-test fails; the message names the file.
         """
         _check_files(folder)
-        spec = DatasetSpec.from_dict(_read_json(folder / "spec.json"), str(folder / "spec.json"))
-        decision, card = _read_json(folder / "decision.json"), _read_json(folder / "card.json")
+
+        def read(name: str, parse: Callable[[Path], _Part]) -> _Part:
+            try:
+                return parse(folder / name)
+            # Damaged content makes each library fail in a way of its own.
+            except Exception as error:
+                told = printable(" ".join(str(error).split())[:200])
+                raise BundleError(f"{folder / name}: cannot be used: {told}") from None
+
+        spec = read("spec.json", lambda p: DatasetSpec.from_dict(_read_json(p), p.name))
+        card = read("card.json", _read_json)
+        kind = read("card.json", lambda _: family(card["family"]))
+        features = read("features.json", lambda p: _features(p, spec))
+        calibration, choice = read("decision.json", _decision)
         bundle = cls(
-            features=FeatureEngineering.from_dict(spec, _read_json(folder / "features.json")),
-            model=FAMILIES[card["family"]].from_bytes((folder / "model.bin").read_bytes()),
-            background=np.load(folder / "background.npy", allow_pickle=False),
-            calibration=calibrate.from_dict(decision["calibration"]),
-            choice=Choice(**decision["choice"]),
+            features=features,
+            model=read("model.bin", lambda p: kind.from_bytes(p.read_bytes())),
+            background=read("background.npy", lambda p: _background(p, features)),
+            calibration=calibration,
+            choice=choice,
             card=card,
-            evaluation=_read_json(folder / "evaluation.json"),
-            curve=pd.read_csv(folder / "curve.csv"),
-            reference=Reference.from_dict(_read_json(folder / "reference.json")),
-            trained_on={
-                part: np.load(folder / f"rows-{part}.npy", allow_pickle=False)
-                for part in ("train", "validation")
-            },
-            sample=_read_json(folder / "sample.json"),
+            evaluation=read("evaluation.json", _read_json),
+            curve=read("curve.csv", pd.read_csv),
+            reference=read("reference.json", lambda p: Reference.from_dict(_read_json(p))),
+            trained_on={part: read(f"rows-{part}.npy", _hashes) for part in _LEARNED},
+            sample=read("sample.json", _read_json),
         )
-        bundle.self_test()
+        read("sample.json", lambda _: bundle.self_test())
         return bundle
 
 
-class _Pyfunc:
-    """A bundle as MLflow's `pyfunc` flavour sees it: a frame in, a frame out."""
-
-    def __init__(self, bundle: ModelBundle) -> None:
-        self.bundle = bundle
-
-    def predict(self, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        del params
-        dataset = check(model_input, self.bundle.spec, source="input")
-        if len(dataset.rejected):
-            worst = dataset.rejected.iloc[0]
-            raise ValueError(f"{worst.column} should be {worst.expectation}, is {worst.value!r}")
-        probability = self.bundle.score(dataset.columns)
-        return pd.DataFrame(
-            {"probability": probability, "decision": self.bundle.decide(probability)}
-        )
-
-
-def _load_pyfunc(path: str) -> _Pyfunc:
-    """Load as an MLflow pyfunc model; MLflow calls the loader module's function of this name."""
-    return _Pyfunc(ModelBundle.load(Path(path)))
+def seal(folder: Path) -> str:
+    """The one SHA-256 that every byte of a bundle hangs on; the registry keeps it beside."""
+    return (folder / _SEAL).read_text("utf-8").strip()
 
 
 def package_versions() -> dict[str, str]:
@@ -210,22 +223,54 @@ def package_versions() -> dict[str, str]:
 
 def _check_files(folder: Path) -> None:
     try:
-        manifest = _read_json(folder / "manifest.json")
+        if _digest(folder / _MANIFEST) != seal(folder):
+            raise BundleError(f"{folder / _MANIFEST}: differs from its SHA-256 in {_SEAL}")
+        manifest = _read_json(folder / _MANIFEST)
         if manifest["format"] != FORMAT:
             raise BundleError(
                 f"{folder}: has format {manifest['format']}, written by {manifest['written_by']}; "
                 f"fraudray {VERSION} reads format {FORMAT}"
             )
         listed = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BundleError(f"{folder / 'manifest.json'}: is missing or damaged") from None
-    present = {p.name for p in folder.iterdir()} - {"manifest.json"}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise BundleError(f"{folder / _MANIFEST}: is missing or damaged") from None
+    present = {p.name for p in folder.iterdir()} - {_MANIFEST, _SEAL}
     for name in sorted(present ^ set(listed)):
         state = "missing" if name in listed else "not listed in the manifest"
         raise BundleError(f"{folder / name}: is {state}; the bundle is refused")
     for name, expected in listed.items():
-        if _digest(folder / name) != expected:
-            raise BundleError(f"{folder / name}: differs from its SHA-256 in the manifest")
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path}: is no plain file; the bundle is refused")
+        if _digest(path) != expected:
+            raise BundleError(f"{path}: differs from its SHA-256 in the manifest")
+
+
+def _features(path: Path, spec: DatasetSpec) -> FeatureEngineering:
+    return FeatureEngineering.from_dict(spec, _read_json(path))
+
+
+def _decision(path: Path) -> tuple[Calibration, Choice]:
+    content = _read_json(path)
+    choice = _CHOICE.validate_json(json.dumps(content["choice"]), strict=True)
+    Policy.parse(choice.policy)
+    if not 0 < choice.threshold < np.inf:
+        raise ValueError(f"the threshold must be above 0, it is {choice.threshold}")
+    return calibrate.from_dict(content["calibration"]), choice
+
+
+def _background(path: Path, features: FeatureEngineering) -> NDArray[np.float64]:
+    content: NDArray[np.float64] = np.load(path, allow_pickle=False)
+    if content.shape != (len(features.feature_names_),) or not np.isfinite(content).all():
+        raise ValueError("expected one finite number per feature")
+    return content
+
+
+def _hashes(path: Path) -> Hashes:
+    content: Hashes = np.load(path, allow_pickle=False)
+    if content.dtype != np.uint64 or content.ndim != 1:
+        raise ValueError(f"expected 64-bit hashes, found {content.dtype} of {content.ndim} axes")
+    return content
 
 
 def _digest(path: Path) -> str:

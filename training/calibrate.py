@@ -8,23 +8,24 @@ judged by cross-fitting: the probability of a validation row owes nothing to its
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from training.errors import FraudrayError
+from training.reliability import Measured, measure, reliability
 
 Label = NDArray[np.int8]
 Probability = NDArray[np.float64]
 
 FOLDS = 5
 LEAST_FRAUDS = 30
-"""Frauds in the rows an isotonic curve is fitted on; with fewer each one is a step of its own."""
-BINS = 10
+"""Groups with a fraud an isotonic curve is fitted on; with fewer each one is a step of its own."""
 
 _TIE = 1e-12  # Brier scores this near are equal
 _SAME_LEVEL = 1e-6  # steps of an isotonic regression this near are one
@@ -152,7 +153,6 @@ class Isotonic:
 
 Calibration = Annotated[Sigmoid | Isotonic, Field(discriminator="kind")]
 Learn = Callable[[Label, Probability], Calibration]
-Measured = dict[str, float]
 
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 
@@ -197,18 +197,33 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The calibration chosen, fitted on all rows, and how the choice was made."""
+    """The calibration chosen, fitted on all rows, and how the choice was made.
+
+    Attributes
+    ----------
+    cross_fitted
+        Shape (n,): what the chosen method says of each row without having learned from its group.
+        Errors on the rows of the choice are measured with these, and not with `calibration`.
+    """
 
     calibration: Calibration
     report: CalibrationReport
+    cross_fitted: Probability = field(compare=False)
 
 
-def calibrate(label: Label, score: Probability, *, prior_shift: float, seed: int = 0) -> Calibrated:
+def calibrate(
+    label: Label,
+    score: Probability,
+    *,
+    prior_shift: float,
+    groups: NDArray[np.integer[Any]] | None = None,
+    seed: int = 0,
+) -> Calibrated:
     """Choose a calibration by cross-fitting and fit it on all rows.
 
     The lowest cross-fitted Brier score wins; of equal ones the simplest, in the order prior, platt,
-    isotonic. With fewer than two rows of a class there is nothing to learn from: prior. Isotonic
-    takes part if it is fitted on `LEAST_FRAUDS` frauds in every fold.
+    isotonic. With fewer than two groups of a class there is nothing to learn from: prior. Isotonic
+    takes part if it is fitted on `LEAST_FRAUDS` groups with a fraud in every fold.
 
     Parameters
     ----------
@@ -216,26 +231,36 @@ def calibrate(label: Label, score: Probability, *, prior_shift: float, seed: int
         Shape (n,), of rows that no model was fitted on, at natural prevalence.
     prior_shift
         log(natural odds of fraud) - log(odds as fitted on, after SMOTE and with weights).
+    groups
+        Shape (n,): rows with equal values, such as twins, share a fold; None: each row is a group.
+        A group with a fraud in it counts as fraud.
     """
-    frauds = int(label.sum())
-    count = max(min(FOLDS, frauds, len(label) - frauds), 1)
+    group = np.arange(len(label)) if groups is None else pd.factorize(groups)[0]
+    fraud = np.bincount(group, label) > 0
+    frauds = int(fraud.sum())
+    count = max(min(FOLDS, frauds, len(fraud) - frauds), 1)
     learners: dict[str, Learn] = {"prior": lambda _label, _score: Sigmoid.prior(prior_shift)}
     if count > 1:
         learners["platt"] = Sigmoid.fit
         if frauds - -(-frauds // count) >= LEAST_FRAUDS:
             learners["isotonic"] = Isotonic.fit
-    # Shuffled, then dealt class by class: equal shares of each in every fold.
-    shuffled = np.random.default_rng(seed).permutation(len(label))
-    fold = np.empty(len(label), np.intp)
-    fold[shuffled[np.argsort(label[shuffled], kind="stable")]] = np.arange(len(label)) % count
+    fold = _dealt(fraud, count, seed)[group]
     fitted = {kind: cross_fitted(label, score, fold, learn) for kind, learn in learners.items()}
-    candidates = {kind: _measure(label, probability) for kind, probability in fitted.items()}
+    candidates = {kind: measure(label, probability) for kind, probability in fitted.items()}
     least = min(measured["brier"] for measured in candidates.values())
     method = next(k for k, measured in candidates.items() if measured["brier"] <= least + _TIE)
-    bins = {"before": _reliability(label, score), "after": _reliability(label, fitted[method])}
-    before, after = _measure(label, score), candidates[method]
+    bins = {"before": reliability(label, score), "after": reliability(label, fitted[method])}
+    before, after = measure(label, score), candidates[method]
     report = CalibrationReport(method, candidates, before, after, reliability=bins)
-    return Calibrated(learners[method](label, score), report)
+    return Calibrated(learners[method](label, score), report, fitted[method])
+
+
+def _dealt(fraud: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.intp]:
+    """A fold for each group: shuffled, then dealt class by class, equal shares in every fold."""
+    shuffled = np.random.default_rng(seed).permutation(len(fraud))
+    fold = np.empty(len(fraud), np.intp)
+    fold[shuffled[np.argsort(fraud[shuffled], kind="stable")]] = np.arange(len(fraud)) % count
+    return fold
 
 
 def cross_fitted(
@@ -248,42 +273,6 @@ def cross_fitted(
         learned = learn(label[~held_out], score[~held_out])
         probability[held_out] = learned.probability(score[held_out])
     return probability
-
-
-def expected_calibration_error(label: Label, probability: Probability, bins: int = BINS) -> float:
-    """Mean distance of predicted and observed share of frauds, over bins weighted by their rows.
-
-    Bins hold equal counts of rows, as far as equal probabilities, which are never split, allow.
-    """
-    return sum(
-        abs(b["mean_predicted"] - b["observed"]) * b["rows"] / len(label)
-        for b in _reliability(label, probability, bins)
-    )
-
-
-def _reliability(label: Label, probability: Probability, bins: int = BINS) -> list[Measured]:
-    order = np.argsort(probability, kind="stable")
-    ordered, frauds = probability[order], label[order]
-    cuts = len(label) * np.arange(1, bins + 1) // bins
-    ends = np.unique(ordered.searchsorted(ordered[cuts[cuts > 0] - 1], side="right"))
-    return [
-        {
-            "mean_predicted": float(ordered[start:end].mean()),
-            "observed": float(frauds[start:end].mean()),
-            "rows": int(end - start),
-            "frauds": int(frauds[start:end].sum()),
-        }
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
-
-
-def _measure(label: Label, probability: Probability) -> Measured:
-    clipped = np.clip(probability, 1e-15, 1 - 1e-15)
-    return {
-        "brier": float(np.mean((probability - label) ** 2)),
-        "ece": expected_calibration_error(label, probability),
-        "log_loss": float(-np.log(np.where(label == 1, clipped, 1 - clipped)).mean()),
-    }
 
 
 def _smoothed(label: Label) -> Probability:

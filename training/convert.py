@@ -20,14 +20,46 @@ PROBLEM = ["line", "column", "expectation", "value"]
 
 _BOOLEAN = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 _FIRST, _LAST = -62_135_596_800, 253_402_300_800  # seconds of the years 1 to 9999
+_EXACT = 2**53  # from here on a float may stand for several whole numbers
+
+MOST = 1e100
+"""Numbers further from 0 are no measurements, and their sums and squares are soon infinite."""
 
 Bad = NDArray[np.bool_]
 
 
 def text_or_none(value: Any) -> str | None:
     """A category's value as every path reads it: trimmed, and None for what counts as missing."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        # A gap makes floats of whole numbers, and no other text may come of it.
+        value = int(value) if -_EXACT < float(value) < _EXACT else value
     text = str(value).strip()
     return None if text in MISSING or text == "<NA>" else text
+
+
+def texts_of(raw: pd.Series[Any]) -> pd.Series[Any]:
+    """Trimmed texts and None, of the type object because pandas would infer its own, with NaN."""
+    return pd.Series(_each(raw, text_or_none), dtype=object)
+
+
+def numbers_of(raw: pd.Series[Any]) -> NDArray[np.float64]:
+    """Numbers, shape (n,), with NaN for what is missing or none."""
+    if raw.dtype.kind in "mMb":  # pandas would take times for nanoseconds, booleans for 0 and 1
+        return np.full(len(raw), np.nan)
+    if raw.dtype == "str":
+        # Quicker than pandas and stricter: what Arrow reads both read alike.
+        with suppress(pa.ArrowInvalid):
+            read = pa.chunked_array([pa.array(raw)]).cast(pa.float64())
+            return np.asarray(read.to_numpy(), np.float64)
+    numbers = pd.to_numeric(raw, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return np.asarray(numbers, np.float64)
+
+
+def readable(raw: pd.Series[Any]) -> pd.Series[Any]:
+    """A column of bytes, as Parquet has them, as texts; any other column as it is."""
+    if raw.dtype != object or pd.api.types.infer_dtype(raw) != "bytes":
+        return raw
+    return raw.map(lambda v: v.decode(errors="replace") if isinstance(v, bytes) else v)
 
 
 def convert(chunk: Chunk, spec: DatasetSpec) -> tuple[dict[str, Any], Bad, pd.DataFrame]:
@@ -44,9 +76,9 @@ def convert(chunk: Chunk, spec: DatasetSpec) -> tuple[dict[str, Any], Bad, pd.Da
     """
     values: dict[str, Any] = {}
     broken = np.zeros(len(chunk.frame), bool)
-    problems: list[pd.DataFrame] = []
+    problems = [_misfits(chunk)]
     for name in chunk.frame:
-        raw = chunk.frame[name]
+        raw = readable(chunk.frame[name])
         values[str(name)], bad, expectation = _convert(str(name), raw, spec)
         if bad is not None and bad.any():
             at = np.flatnonzero(bad)
@@ -56,7 +88,7 @@ def convert(chunk: Chunk, spec: DatasetSpec) -> tuple[dict[str, Any], Bad, pd.Da
                     {
                         "line": chunk.lines()[at],
                         "column": name,
-                        "expectation": expectation,
+                        "expectation": np.broadcast_to(expectation, len(raw))[at],
                         "value": raw.iloc[at].astype(object).to_numpy(),
                     }
                 )
@@ -77,51 +109,71 @@ def time_expectation(column: Column) -> str:
     return "a number (of seconds)" if column.type == "number" else "an ISO 8601 date and time"
 
 
-def _convert(name: str, raw: pd.Series[Any], spec: DatasetSpec) -> tuple[Any, Bad | None, str]:
-    """Values of one column, a mask of its bad rows, and what a value should have been."""
+def _convert(name: str, raw: pd.Series[Any], spec: DatasetSpec) -> tuple[Any, Bad | None, Any]:
+    """Values of one column, a mask of its bad rows, and what they (or each) should have been."""
     if name == spec.label:
         values, expectation = _label(raw, spec.label_values)
         return np.nan_to_num(values).astype(np.int8), np.isnan(values), expectation
     column = spec.columns.get(name)
     if column is None or column.role in ("entity", "annotation"):
-        return _texts(raw), None, ""
+        return texts_of(raw), None, ""
     if column.role == "timestamp":
         moments = _seconds(raw) if column.type == "number" else _times(raw)
         return moments, np.isnat(moments), time_expectation(column)
     if column.type == "category":
-        texts = _texts(raw)
-        return texts, _each(texts, _too_long).astype(bool), column.expectation
-    missing = raw.isna().to_numpy()
+        known = texts_of(raw)
+        return known, _each(known, _too_long).astype(bool), column.expectation
     if column.type == "boolean":
         values = _booleans(raw)
-        return values, np.isnan(values) & ~missing, column.expectation
-    numbers = _numbers(raw)
-    bad = ~np.isfinite(numbers) & ~missing
+        return values, np.isnan(values) & ~_gaps(raw, values), column.expectation
+    numbers = numbers_of(raw)
+    bad = ~np.isfinite(numbers) & ~_gaps(raw, numbers)
     if column.minimum is not None:
         bad |= numbers < column.minimum
     if column.maximum is not None:
         bad |= numbers > column.maximum
     if column.integer:
         bad |= np.isfinite(numbers) & (numbers != np.floor(numbers))
+    if (far := np.isfinite(numbers) & (np.abs(numbers) > MOST) & ~bad).any():
+        near = f"a number from {-MOST:g} to {MOST:g}"
+        return numbers, bad | far, np.where(far, near, column.expectation)
     return numbers, bad, column.expectation
 
 
-def _numbers(raw: pd.Series[Any]) -> NDArray[np.float64]:
-    if raw.dtype.kind in "mMb":  # pandas would take times for nanoseconds, booleans for 0 and 1
-        return np.full(len(raw), np.nan)
-    if raw.dtype == "str":
-        # Quicker than pandas and stricter: what Arrow reads both read alike.
-        with suppress(pa.ArrowInvalid):
-            read = pa.chunked_array([pa.array(raw)]).cast(pa.float64())
-            return np.asarray(read.to_numpy(), np.float64)
-    numbers = pd.to_numeric(raw, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return np.asarray(numbers, np.float64)
+def nothing_in(raw: pd.Series[Any]) -> bool:
+    """Whether every value is missing."""
+    return all(isinstance(v, str) and text_or_none(v) is None for v in raw.dropna())
+
+
+def _gaps(raw: pd.Series[Any], read: NDArray[np.float64]) -> Bad:
+    """Which values are missing, shape (n,): absent, or no number and a text that means it.
+
+    The reader of CSV knows these texts; those of Parquet and of frames come here.
+    """
+    gaps = np.array(raw.isna(), bool)
+    at = np.flatnonzero(np.isnan(read) & ~gaps)
+    if len(at):
+        gaps[at] = [isinstance(v, str) and text_or_none(v) is None for v in raw.iloc[at]]
+    return gaps
+
+
+def _misfits(chunk: Chunk) -> pd.DataFrame:
+    """Rows of another length as problems."""
+    found = [
+        (misfit.line, "the row", _values(misfit.wanted), _values(misfit.values))
+        for misfit in chunk.misfits
+    ]
+    return pd.DataFrame(found, columns=PROBLEM)
+
+
+def _values(count: int) -> str:
+    return f"{count} value{'s' * (count != 1)}"
 
 
 def _seconds(raw: pd.Series[Any]) -> NDArray[np.datetime64]:
     if raw.dtype.kind == "M":
         return _times(raw)
-    seconds = _numbers(raw)
+    seconds = numbers_of(raw)
     known = (seconds >= _FIRST) & (seconds < _LAST)
     moments = np.full(len(raw), np.datetime64("NaT", "us"))
     moments[known] = np.rint(seconds[known] * 1e6).astype(np.int64).astype("datetime64[us]")
@@ -139,8 +191,9 @@ def _times(raw: pd.Series[Any]) -> NDArray[np.datetime64]:
 
 def _label(raw: pd.Series[Any], values: tuple[str, str]) -> tuple[NDArray[np.float64], str]:
     legitimate, fraud = values
-    if values == ("0", "1"):
-        return _booleans(raw), "0 or 1"
+    if {legitimate, fraud} == {"0", "1"}:
+        ones = _booleans(raw)
+        return (ones if fraud == "1" else 1 - ones), "0 or 1"
     found = {legitimate: 0.0, fraud: 1.0}
 
     def meaning(value: Any) -> float:
@@ -154,11 +207,6 @@ def _label(raw: pd.Series[Any], values: tuple[str, str]) -> tuple[NDArray[np.flo
 def _booleans(raw: pd.Series[Any]) -> NDArray[np.float64]:
     known = _each(raw, lambda v: _BOOLEAN.get(str(v).strip().lower(), np.nan), np.nan)
     return known.astype(np.float64)
-
-
-def _texts(raw: pd.Series[Any]) -> pd.Series[Any]:
-    """Texts and None; the type is given because pandas would infer its own, with NaN."""
-    return pd.Series(_each(raw, text_or_none), dtype=object)
 
 
 def _too_long(text: str) -> bool:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.convert import PROBLEM, convert, text_or_none, time_expectation, together
-from training.errors import DataRefused, FraudrayError, UsageError
-from training.read import Chunk, Lines, chunks, read_csv
+from training.convert import convert, nothing_in, text_or_none, time_expectation, together
+from training.errors import DataRefused, UsageError
+from training.read import Chunk, Lines, chunks, read_csv, require_distinct
+from training.rejected import remove_rejected, write_rejected
 from training.source import Source
 from training.spec import Column, DatasetSpec
 
@@ -38,7 +39,7 @@ class Dataset:
     ----------
     frame
         Inputs as float64 or object (None for missing), the label as int8 if the file has one, the
-        timestamp as datetime64 if it has one; every other column of the file as it was read.
+        timestamp as datetime64 if it has one; every other column of the file as texts, or None.
     rejected
         One row per problem: line, column, expectation, value.
     rejected_file
@@ -115,7 +116,8 @@ def load(
 
     Read and checked chunk by chunk, so that memory holds the typed columns and never the text of
     the whole file. Rows with problems are written to `<name>.rejected.csv` with line, column,
-    expectation and value: beside the file, or in the current folder if that cannot be written.
+    expectation and value: beside the file, or in the current folder if that cannot be written. Such
+    a file that an earlier reading left is removed if there is nothing to write.
 
     Parameters
     ----------
@@ -134,19 +136,21 @@ def load(
     UsageError
         If the share is none.
     DataRefused
-        If required columns are missing, too many of the rows are bad, or all of them.
+        If required columns or all inputs are missing, a name is there twice, the files of a folder
+        differ in columns of the spec, too many of the rows are bad, or all of them.
     """
     require_share(max_bad_share)
     source = Source(str(path))
     dataset = _checked(chunks(source), spec, source=source.name, labelled=labelled)
-    if len(dataset.rejected):
-        beside = Path() if source.remote else Path(path).parent
-        written = write_rejected(dataset.rejected, beside / source.rejected_name)
-        dataset = replace(dataset, rejected_file=written)
-        bad = dataset.bad_rows
-        if not len(dataset) or bad > max_bad_share * (bad + len(dataset)):
-            raise DataRefused(f"{dataset.complaint()}; all are listed in {written}")
-    return dataset
+    target = (Path() if source.remote else Path(path).parent) / source.rejected_name
+    if dataset.rejected.empty:
+        remove_rejected(target)
+        return dataset
+    written = write_rejected(dataset.rejected, target)
+    bad = dataset.bad_rows
+    if not len(dataset) or bad > max_bad_share * (bad + len(dataset)):
+        raise DataRefused(f"{dataset.complaint()}; all are listed in {written}")
+    return replace(dataset, rejected_file=written)
 
 
 def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str, labelled: bool = True) -> Dataset:
@@ -155,29 +159,35 @@ def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str, labelled: bool =
     Raises
     ------
     DataRefused
-        If the frame has no rows or lacks required columns; all of them are named.
+        If the frame has no rows, lacks required columns or all inputs, or a name is there twice.
     """
-    whole = Chunk(raw, lambda: 2 + np.arange(len(raw)))  # the header would be line 1
+    whole = Chunk(raw, lambda: 2 + np.arange(len(raw)), source)  # the header would be line 1
     return _checked([whole], spec, source=source, labelled=labelled)
 
 
 def require_columns(
     names: Iterable[Any], wanted: Mapping[str, Column], spec: DatasetSpec, source: str
 ) -> None:
-    """Check that the required ones of the wanted columns are among the names.
+    """Check that the required ones of the wanted columns, and any input, are among the names.
 
     Raises
     ------
     DataRefused
-        If any is missing; all of them are named.
+        If any is missing; all of them are named. If a name is there twice.
     """
     found = list(names)
+    require_distinct(found, source)
     missing = [n for n, c in wanted.items() if c.required and n not in found]
     if missing:
         raise DataRefused(
             f"{source}: the column{'s' * (len(missing) > 1)} {', '.join(missing)} "
             f"of the spec {spec.name!r} {'are' if len(missing) > 1 else 'is'} missing; "
             f"found {', '.join(map(str, found))}"
+        )
+    if not any(name in found for name in spec.inputs):
+        raise DataRefused(
+            f"{source}: has none of the inputs of the spec {spec.name!r}, such as "
+            f"{next(iter(spec.inputs))!r}; found {', '.join(map(str, found))}"
         )
 
 
@@ -220,23 +230,6 @@ def records_of(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Any
     return (dict(zip(present, row, strict=True)) for row in zip(*values, strict=True))
 
 
-def write_rejected(rejected: pd.DataFrame, target: Path) -> Path:
-    """Write problems to a file, or to one of its name in the current folder; returns which.
-
-    Raises
-    ------
-    FraudrayError
-        If neither can be written.
-    """
-    for path in (target, Path(target.name)):
-        try:
-            rejected.to_csv(path, index=False)
-        except OSError:
-            continue
-        return path
-    raise FraudrayError(f"{target.name}: cannot be written, neither beside the file nor here")
-
-
 @dataclass(frozen=True)
 class _Part:
     """A checked chunk; `undated` are the lines of its rows where none of them has a timestamp."""
@@ -248,28 +241,47 @@ class _Part:
 
 def _checked(chunks: Iterable[Chunk], spec: DatasetSpec, *, source: str, labelled: bool) -> Dataset:
     parts: list[_Part] = []
-    for chunk in chunks:
-        raw = chunk.frame if labelled else chunk.frame.drop(columns=spec.label, errors="ignore")
-        if not parts:
+    first: Chunk | None = None
+    for read in chunks:
+        raw = read.frame if labelled else read.frame.drop(columns=spec.label, errors="ignore")
+        chunk = replace(read, frame=raw)
+        require_distinct(raw.columns, chunk.source)
+        if first is None:
             require_columns(raw.columns, spec.columns, spec, source)
-        parts.append(_part(Chunk(raw, chunk.lines), spec))
+            first = replace(chunk, frame=raw.iloc[:0])
+        _require_same(chunk, first, spec)
+        parts.append(_part(chunk, spec))
     # A timestamp column that is empty in the whole file orders nothing: it is absent. One that is
     # empty in a part of the file is wrong there.
     if spec.timestamp and any(part.undated is None and len(part.frame) for part in parts):
         expectation = time_expectation(spec.columns[spec.timestamp])
         parts = [_rejected(part, spec.timestamp, expectation) for part in parts]
     rejected = together([part.problems for part in parts])
-    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    # Parts without rows would have a say in which columns and types there are.
+    frames = [part.frame for part in parts if len(part.frame)] or [parts[0].frame]
+    frame = pd.concat(frames, ignore_index=True)
     if frame.empty and rejected.empty:
         raise DataRefused(f"{source}: the file has a header but no rows")
     return Dataset(frame, spec, source, rejected)
 
 
+def _require_same(chunk: Chunk, first: Chunk, spec: DatasetSpec) -> None:
+    """Check that a file of a folder has the columns of the spec that the first one has."""
+    known = {*spec.columns, spec.label}
+    here, there = known & set(chunk.frame), known & set(first.frame)
+    for differing, verb in ((there - here, "lacks"), (here - there, "has")):
+        if differing:
+            names = ", ".join(sorted(differing))
+            raise DataRefused(
+                f"{chunk.source}: {verb} {names}, other than {first.source} of the same folder"
+            )
+
+
 def _part(chunk: Chunk, spec: DatasetSpec) -> _Part:
     raw, time = chunk.frame, spec.timestamp
-    undated = bool(time and time in raw and len(raw) and raw[time].isna().all())
+    undated = bool(time and time in raw and len(raw) and nothing_in(raw[time]))
     if undated:
-        chunk = Chunk(raw.drop(columns=str(time)), chunk.lines)
+        chunk = replace(chunk, frame=raw.drop(columns=str(time)))
     values, broken, problems = convert(chunk, spec)
     frame = pd.DataFrame(values, index=range(len(raw)))
     if broken.any():
@@ -281,7 +293,6 @@ def _rejected(part: _Part, time: str, expectation: str) -> _Part:
     if part.undated is None:
         return part
     problems = pd.DataFrame(
-        {"line": part.undated, "column": time, "expectation": expectation, "value": None},
-        columns=PROBLEM,
+        {"line": part.undated, "column": time, "expectation": expectation, "value": None}
     )
     return _Part(part.frame.iloc[:0], together([part.problems, problems]), None)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """A text from outside as it may stand in a message: one line, nothing a terminal obeys."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class FraudrayError(Exception):
     """Something a person can mend; the message is one line that says how."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from training.data import Columns
-from training.errors import DataRefused
+from training.errors import DataRefused, FraudrayError
 from training.preprocess import AsIs, Encoder, Matrix, OneHot, Scale, impute, most_frequent
 from training.scoring import FeaturePlan, cross, ratio
 from training.spec import Bins, Cross, DatasetSpec, Ratio
@@ -115,7 +115,15 @@ class FeatureEngineering:
 
     @classmethod
     def from_dict(cls, spec: DatasetSpec, state: dict[str, Any]) -> FeatureEngineering:
-        """Read back what `to_dict` gave."""
+        """Read back what `to_dict` gave.
+
+        Raises
+        ------
+        FraudrayError
+            If it does not belong to the spec.
+        """
+        if not set(state["fill"]) <= set(spec.inputs) & set(state["encoders"]):
+            raise FraudrayError(f"the learned features are not of the spec {spec.name!r}")
         self = cls(spec, exclude=state["exclude"])
         self.fill_ = state["fill"]
         self.encoders_ = _ENCODERS.validate_python(state["encoders"])

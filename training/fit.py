@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from training.preprocess import Matrix
 from training.reference import Reference
 from training.resample import smote
 from training.scoring import score
-from training.split import Split, fingerprint, row_identities
+from training.split import Method, Split, fingerprint, groups, row_identities
 from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy, missed_costs
 
 SAMPLE_ROWS = 16
@@ -73,33 +73,30 @@ class Recipe:
         weight = f", frauds weigh {self.fraud_weight:g}" if self.fraud_weight != 1 else ""
         return f"{self.family}, {resampling}{weight}"
 
-    def prior_shift(self, label: NDArray[np.int8]) -> float:
-        """What resampling and weight add to the log-odds of a fraud, to be taken off again.
-
-        Parameters
-        ----------
-        label
-            Shape (n,), of the rows to fit before they are resampled.
-        """
-        natural = label.mean() / (1 - label.mean())
-        return float(np.log(natural) - np.log((self.smote or natural) * self.fraud_weight))
-
 
 def fit_model(
     matrix: Matrix, label: NDArray[np.int8], recipe: Recipe, *, threads: int = 1
-) -> Model:
+) -> tuple[Model, float]:
     """Resample these rows, and only these, and fit the recipe's family to them.
 
     Parameters
     ----------
     matrix, label
         Shapes (n, d) and (n,).
+
+    Returns
+    -------
+    model : Model
+    prior_shift : float
+        What takes from a log-odds what resampling and weight have added to it.
     """
     rows, labels = smote(matrix, label, ratio=recipe.smote, seed=recipe.seed)
-    return family(recipe.family).fit(
+    model = family(recipe.family).fit(
         rows, labels, recipe.params,
         seed=recipe.seed, threads=threads, weight=recipe.fraud_weight,
     )  # fmt: skip
+    natural, fitted = (part.mean() / (1 - part.mean()) for part in (label, labels))
+    return model, float(np.log(natural) - np.log(fitted * recipe.fraud_weight))
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,7 @@ class _Parts:
     """The three parts with what their errors would cost."""
 
     recipe: Recipe
+    method: Method
     train: Dataset
     validation: Dataset
     test: Dataset
@@ -136,10 +134,12 @@ class _Parts:
         recipe, validation = self.recipe, self.validation
         features = FeatureEngineering(self.train.spec, exclude=exclude).fit(self.train.columns)
         matrix = features.transform(self.train.columns)
-        model = fit_model(matrix, self.train.label, recipe, threads=threads)
+        model, shift = fit_model(matrix, self.train.label, recipe, threads=threads)
         raw = model.probability(features.transform(validation.columns))
-        shift = recipe.prior_shift(self.train.label)
-        calibrated = calibrate(validation.label, raw, prior_shift=shift, seed=recipe.seed)
+        calibrated = calibrate(
+            validation.label, raw,
+            prior_shift=shift, groups=groups(validation, self.method), seed=recipe.seed,
+        )  # fmt: skip
         probability = calibrated.calibration.probability(raw)
         curve = Curve.of(validation.label, probability, **self.costs(validation))
         return _Fitted(
@@ -178,17 +178,29 @@ def train(
     Raises
     ------
     DataRefused
-        If SMOTE has too few frauds, or no column is left.
+        If SMOTE has too few frauds, no column is left, or the policy's amounts are not in the file.
     """
-    data = _Parts(recipe, *(dataset.take(rows) for _, rows in parts.items()))
+    Policy.parse(recipe.policy).require(dataset.columns, dataset.source)
+    data = _Parts(recipe, parts.method, *(dataset.take(rows) for _, rows in parts.items()))
     fitted = data.fit(report.excluded, threads)
     choice = fitted.choice
-    validated = Metrics.of(
-        data.validation.label, fitted.probability, choice.threshold, **data.costs(data.validation)
-    )
+    validated = replace(
+        Metrics.of(
+            data.validation.label, fitted.probability, choice.threshold,
+            **data.costs(data.validation),
+        ),
+        # The only metric that sees more than the order: judged by calibrators blind to the row.
+        brier=float(np.mean((data.validation.label - fitted.calibrated.cross_fitted) ** 2)),
+    )  # fmt: skip
+    learned_from = {
+        name: np.sort(row_identities(rows))
+        for name, rows in (("train", data.train), ("validation", data.validation))
+    }
     tested = evaluate(
         data.test, fitted.score(data.test), choice.threshold,
         **data.costs(data.test), seed=recipe.seed,
+        seen=np.isin(row_identities(data.test), np.concatenate(list(learned_from.values()))),
+        groups=groups(data.test, parts.method),
     )  # fmt: skip
     bundle = ModelBundle(
         features=fitted.features,
@@ -232,10 +244,7 @@ def train(
         },
         curve=fitted.curve.frame(),
         reference=Reference.of(data.train.columns, dataset.spec).with_scores(fitted.probability),
-        trained_on={
-            name: np.sort(row_identities(rows))
-            for name, rows in (("train", data.train), ("validation", data.validation))
-        },
+        trained_on=learned_from,
     )
     # Half of the sample frauds, so that a self-test sees both ends of the scores.
     frauds = np.flatnonzero(data.validation.label == 1)[: SAMPLE_ROWS // 2]

@@ -165,6 +165,8 @@ class ForestModel:
         """Shape (n,)."""
         import treelite
 
+        if not len(matrix):
+            return np.empty(0)
         # scikit-learn compares in float32 with float64 thresholds; treelite takes one type.
         rounded = matrix.astype(np.float32).astype(np.float64)
         scores: Probability = treelite.gtil.predict(self.trees, rounded, nthread=1)
@@ -263,6 +265,12 @@ class BoosterModel:
         return cls(booster)
 
 
+_LIMITS = {
+    "C": (1e-8, 1e8), "n_estimators": (1, 10_000), "max_depth": (1, 64),
+    "min_samples_leaf": (1, 1e6), "learning_rate": (1e-4, 1), "min_child_weight": (0, 1e6),
+    "subsample": (0.01, 1), "colsample_bytree": (0.01, 1), "reg_lambda": (0, 1e6),
+}  # fmt: skip
+
 FAMILIES: dict[str, type[Model]] = {m.family: m for m in (LinearModel, ForestModel, BoosterModel)}
 """From the simplest and fastest to the most complex; ties go to the earlier."""
 
@@ -286,7 +294,7 @@ def with_defaults(model: type[Model], params: Params) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the family has no parameter of a given name.
+        If the family has no parameter of a given name, or its value cannot be meant.
     """
     unknown = sorted(set(params) - set(model.defaults))
     if unknown:
@@ -294,6 +302,14 @@ def with_defaults(model: type[Model], params: Params) -> dict[str, Any]:
             f"{model.family} has no parameter {', '.join(unknown)}; "
             f"it has {', '.join(model.defaults)}"
         )
+    for name, value in params.items():
+        least, most = _LIMITS[name]
+        whole = isinstance(model.defaults[name], int)
+        if not least <= value <= most or (whole and value != int(value)):
+            kind = "a whole number" if whole else "a number"
+            raise UsageError(
+                f"{model.family}: {name} must be {kind} from {least:g} to {most:g}, it is {value:g}"
+            )
     return {**model.defaults, **params}
 
 

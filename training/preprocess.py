@@ -16,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.errors import DataRefused
+
 Values = NDArray[Any]
 Matrix = NDArray[np.float64]
 
@@ -70,6 +72,8 @@ class Scale(_Learned):
         ------
         ValueError
             If a value is missing or infinite.
+        DataRefused
+            If the values lie further apart than a number can say.
         """
         if not np.isfinite(values).all():
             raise ValueError("impute and check the values before scaling them")
@@ -77,9 +81,14 @@ class Scale(_Learned):
             values = signed_log(values)
             center, spread = values.mean(), values.std()
         else:
-            center, spread = values.min(), values.max() - values.min()
+            with np.errstate(over="ignore"):
+                center, spread = values.min(), values.max() - values.min()
+            if spread == np.inf:
+                raise DataRefused(
+                    f"numbers from {values.min():g} to {values.max():g} are too far apart to scale"
+                )
         # A constant column may spread by a few ulps: noise is no spread.
-        if not 10 * np.finfo(float).eps * max(abs(center), 1.0) < spread < np.inf:
+        if not spread > 10 * np.finfo(float).eps * max(abs(center), 1.0):
             spread = 1.0
         return cls(log=skewed, center=float(center), spread=float(spread))
 

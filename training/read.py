@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.errors import DataRefused
-from training.rows import line_breaks, row_ends, row_starts
+from training.rows import Misfit, all_rows_have, fitting, line_breaks, lines_of, row_ends, rows_of
 from training.source import Source
 
 BLOCK = 8 << 20
@@ -30,7 +30,9 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 
 _LONGEST = 64 << 20  # bytes of one row; beyond it a quote was opened and never closed
 _BOM = b"\xef\xbb\xbf"
-_LINE = re.compile(r"(?<=line )\d+")
+_NAMELESS = re.compile(r"__index_level_\d+__")  # pandas' own numbering of rows
+_NULLABLE = {f"{sign.lower()}int{bits}": f"{sign}Int{bits}"
+             for sign in ("", "U") for bits in (8, 16, 32, 64)}  # fmt: skip
 
 Lines = NDArray[np.int64]
 
@@ -45,10 +47,16 @@ class Chunk:
         Every value of CSV as text, NaN where it is missing; the types of Parquet.
     lines
         Counts the line that each row begins at, shape (n,); the header is line 1.
+    source
+        The file that they are from.
+    misfits
+        What is not in the frame because it has too many or too few values.
     """
 
     frame: pd.DataFrame
     lines: Callable[[], Lines]
+    source: str = ""
+    misfits: tuple[Misfit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,8 @@ def chunks(source: Source) -> Iterator[Chunk]:
     for part in source.parts():
         with part.open() as file:
             if part.parquet:
-                for frame in _parquet(file):
-                    yield Chunk(frame, _from(line, len(frame)))
+                for frame in _parquet(file, part.name):
+                    yield Chunk(frame, _from(line, len(frame)), part.name)
                     line += len(frame)
             else:
                 yield from csv_chunks(file, part.name)
@@ -109,21 +117,24 @@ def csv_chunks(file: IO[bytes], source: str) -> Iterator[Chunk]:
     """
     stream = blocks(file, source)
     header, first = begin(stream, source)
-    yield _chunk(first, header, source)
+    yield parse(first, header, source)
     for block in stream:
-        yield _chunk(block, header, source)
+        yield parse(block, header, source)
 
 
-def read_csv(text: Path | IO[str], *, source: str) -> pd.DataFrame:
+def read_csv(text: IO[str], *, source: str) -> pd.DataFrame:
     """Read CSV with a header line whole, every value as text so that a problem can quote it.
 
     Raises
     ------
     DataRefused
-        If it is no such text.
+        If it is no such text, or a row has another length than the header.
     """
-    content = text.read_bytes() if isinstance(text, Path) else text.read().encode()
-    frames = [chunk.frame for chunk in csv_chunks(io.BytesIO(content), source)]
+    frames = []
+    for chunk in csv_chunks(io.BytesIO(text.read().encode()), source):
+        for line, values, wanted in chunk.misfits:
+            raise DataRefused(f"{source}: line {line} has {values} values, the header {wanted}")
+        frames.append(chunk.frame)
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
@@ -143,13 +154,14 @@ def head(path: str | Path, rows: int) -> pd.DataFrame:
 
     with part.open() as opened:
         file = parquet.ParquetFile(opened)
+        require_distinct(file.schema_arrow.names, part.name)
         groups = file.metadata.num_row_groups
         spread = sorted(set(np.linspace(0, groups - 1, min(groups, 8)).astype(int).tolist()))
         each = -(-rows // max(len(spread), 1))
         taken = [
             next(file.iter_batches(min(each, ROWS), row_groups=[group]), None) for group in spread
         ]
-        frames = [t.to_pandas() for t in taken if t is not None]
+        frames = [frame_of(t) for t in taken if t is not None]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     return frame.head(rows)
 
@@ -162,13 +174,11 @@ def blocks(file: IO[bytes], source: str, size: int | None = None) -> Iterator[Bl
     DataRefused
         If a quote is opened and never closed.
     """
-    rest, start, line, old_mac = b"", 0, 1, False
+    rest, start, line = b"", 0, 1
     while more := file.read(size or BLOCK):
-        if start == 0 and not rest:
-            if more.startswith(_BOM):
-                more, start = more[len(_BOM) :], len(_BOM)
-            old_mac = b"\n" not in more and b"\r" in more.rstrip(b"\r")
-        text = rest + (more.replace(b"\r", b"\n") if old_mac else more)
+        if start == 0 and not rest and more.startswith(_BOM):
+            more, start = more[len(_BOM) :], len(_BOM)
+        text = rest + more
         ends = row_ends(text)
         cut = int(ends[-1]) + 1 if len(ends) else 0
         if cut:
@@ -193,23 +203,33 @@ def begin(stream: Iterator[Block], source: str) -> tuple[Header, Block]:
         If there is no header, or it names a column twice.
     """
     for block in stream:
-        rows = row_starts(block.text)
-        if not len(rows):
+        stops = rows_of(block.text).stops
+        if not len(stops):
             continue
-        ends = row_ends(block.text)
-        after = ends[ends >= rows[0]]
-        cut = int(after[0]) + 1 if len(after) else len(block.text)
+        cut = int(stops[0])
         text = block.text[:cut]
         # The header is read as a row: pandas would rename a column that is there twice.
-        names = _rows(text, source).iloc[0].fillna("").str.strip()
-        if twice := sorted(set(names[names.duplicated()])):
-            raise DataRefused(f"{source}: the header names {', '.join(map(repr, twice))} twice")
+        names = _rows(text, source, missing=False).iloc[0].str.strip()
+        require_distinct(names, source)
         rest = Block(block.text[cut:], block.start + cut, block.line + line_breaks(text))
         return Header(text.rstrip(b"\r\n") + b"\n", tuple(names)), rest
     raise DataRefused(f"{source}: is not CSV with a header line: it has only blank lines")
 
 
-def parse(block: Block, header: Header, source: str, *, missing: bool = True) -> pd.DataFrame:
+def require_distinct(names: Iterable[Any], source: str) -> None:
+    """Check that no name is there twice.
+
+    Raises
+    ------
+    DataRefused
+        If any is; all of them are named.
+    """
+    found = pd.Series([str(name) for name in names], dtype=object)
+    if twice := sorted(set(found[found.duplicated()])):
+        raise DataRefused(f"{source}: names {', '.join(map(repr, twice))} twice")
+
+
+def parse(block: Block, header: Header, source: str, *, missing: bool = True) -> Chunk:
     """Read the rows of a block, every value as text.
 
     Parameters
@@ -220,58 +240,59 @@ def parse(block: Block, header: Header, source: str, *, missing: bool = True) ->
     Raises
     ------
     DataRefused
-        If a row has more values than the header.
+        If they are no text, or a quote is opened and never closed.
     """
-    # With the header before it each block is read by the same rule about the number of columns.
-    before = line_breaks(header.text)
-    rows = _rows(header.text + block.text, source, missing=missing, skew=block.line - 1 - before)
-    return rows[1:].set_axis(list(header.names), axis=1).reset_index(drop=True)
-
-
-def lines_of(block: Block, rows: int) -> Lines:
-    """The line that each row of a block begins at, shape (rows,)."""
-    starts = row_starts(block.text)
-    if len(starts) != rows:  # not to be trusted: the count of rows is the best there is
-        return block.line + np.arange(rows)
-    raw = np.frombuffer(block.text, np.uint8)
-    breaks = np.flatnonzero((raw == 10) | ((raw == 13) & (np.r_[raw[1:], 0] != 10)))
-    return np.asarray(block.line + np.searchsorted(breaks, starts))
-
-
-def _line_of(text: bytes, row: int) -> int:
-    """The line that a row begins at, blank rows counted, as pandas' errors count them."""
-    ends = row_ends(text)[: max(row - 1, 0)]
-    return 1 + (line_breaks(text[: int(ends[-1]) + 1]) if len(ends) else 0)
+    wanted, text = len(header.names), block.text
+    misfits: tuple[Misfit, ...] = ()
+    if not all_rows_have(wanted, text):
+        try:
+            text.decode()  # rows that are left out must be text as well
+            text, misfits = fitting(text, wanted, block.line)
+        except ValueError as error:
+            raise DataRefused(f"{source}: is not CSV: {error}") from None
+    frame = _rows(header.text + text, source, missing=missing)[1:]
+    frame = frame.set_axis(list(header.names), axis=1).reset_index(drop=True)
+    return Chunk(frame, lambda: lines_of(block.text, wanted, block.line), source, misfits)
 
 
 def _from(line: int, rows: int) -> Callable[[], Lines]:
     return lambda: line + np.arange(rows)
 
 
-def _chunk(block: Block, header: Header, source: str) -> Chunk:
-    frame = parse(block, header, source)
-    return Chunk(frame, lambda: lines_of(block, len(frame)))
-
-
-def _parquet(file: Any) -> Iterator[pd.DataFrame]:
+def _parquet(file: Any, source: str) -> Iterator[pd.DataFrame]:
     from pyarrow import Table, parquet
 
     opened = parquet.ParquetFile(file)
+    require_distinct(opened.schema_arrow.names, source)
     empty = True
     for batch in opened.iter_batches(ROWS):
         empty = False
-        yield batch.to_pandas().reset_index(drop=True)
+        yield frame_of(batch)
     if empty:
-        yield Table.from_batches([], opened.schema_arrow).to_pandas().reset_index(drop=True)
+        yield frame_of(Table.from_batches([], opened.schema_arrow))
 
 
-def _rows(text: bytes, source: str, *, missing: bool = True, skew: int = 0) -> pd.DataFrame:
-    """Parse rows without a header; `skew` is added to the line that an error names."""
+def frame_of(rows: Any) -> pd.DataFrame:
+    """An Arrow table as a frame; what pandas kept as an index, a timestamp say, is a column.
+
+    Whole numbers stay whole where some are missing, so that those of a category or an identity
+    are the same text in every batch.
+    """
+    frame: pd.DataFrame = rows.to_pandas(ignore_metadata=True, types_mapper=_whole)
+    return frame.loc[:, [not _NAMELESS.fullmatch(str(name)) for name in frame]]
+
+
+def _whole(kind: Any) -> Any:
+    """The pandas type of whole numbers with gaps; None leaves any other type as it is."""
+    return pd.api.types.pandas_dtype(_NULLABLE[str(kind)]) if str(kind) in _NULLABLE else None
+
+
+def _rows(text: bytes, source: str, *, missing: bool = True) -> pd.DataFrame:
+    """Parse rows of one length without a header."""
     try:
         return pd.read_csv(io.BytesIO(text), header=None, dtype=str, keep_default_na=False,
                            na_values=MISSING if missing else None, na_filter=missing,
                            skipinitialspace=True)  # fmt: skip
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         told = " ".join(str(error).split())[:200]
-        told = _LINE.sub(lambda found: str(_line_of(text, int(found[0])) + skew), told)
         raise DataRefused(f"{source}: is not CSV with a header line: {told}") from None

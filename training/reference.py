@@ -33,11 +33,12 @@ class Counts:
     Attributes
     ----------
     rows
-        How many were counted.
+        How many were counted in the columns.
     columns
         Per input, the rows of each of its bins; the last bin holds missing values.
     score
-        The same for a model's scores; None where there are none.
+        The same for a model's scores, which a reference has of other rows; None where there are
+        none.
     """
 
     rows: int
@@ -74,7 +75,7 @@ class Reference:
     bins
         Per input that the training rows have.
     counts
-        Of the training rows.
+        Of the training rows; those of the score are of the rows given to `with_scores`.
     score
         Bins of the scores; None until `with_scores`.
     """
@@ -94,7 +95,14 @@ class Reference:
         return cls(bins, _count(bins, columns))
 
     def with_scores(self, probability: NDArray[np.float64]) -> Reference:
-        """With the histogram of the training rows' scores, shape (n,)."""
+        """With the histogram of a model's scores.
+
+        Parameters
+        ----------
+        probability
+            Scores of rows that the model was not fitted on, since it scores its own too well:
+            `training.fit` gives those of the validation rows. Shape (m,), not that of the columns.
+        """
         score = NumberBins.of(probability, _SCORE_LEVELS)
         return replace(
             self, score=score, counts=replace(self.counts, score=score.count(probability))
@@ -130,7 +138,16 @@ class Reference:
         `training.bins.MOST_VALUES`, is taken off.
         """
         return {
-            name: max(_other(counts, name) - _other(self.counts, name), 0.0)
+            name: max(share - before, 0.0)
+            for (name, share), before in zip(
+                self.other(counts).items(), self.other(self.counts).values(), strict=True
+            )
+        }
+
+    def other(self, counts: Counts) -> dict[str, float]:
+        """Share of rows, per category, whose value has no bin of its own, as it is."""
+        return {
+            name: counts.columns[name][-2] / max(counts.rows, 1)
             for name, bins in self.bins.items()
             if bins.kind == "value"
         }
@@ -200,10 +217,6 @@ def _count(bins: Mapping[str, NumberBins | ValueBins], columns: Columns) -> Coun
 
 def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def _other(counts: Counts, name: str) -> float:
-    return counts.columns[name][-2] / max(counts.rows, 1)
 
 
 def _psi(expected: tuple[int, ...], actual: tuple[int, ...]) -> float:

@@ -24,6 +24,8 @@ def tree_shap(booster: xgboost.Booster, matrix: Matrix) -> Matrix:
     """Exact Shapley values of trees with the covers as weights, (n, d) to (n, d + 1), base last."""
     import xgboost
 
+    if not len(matrix):
+        return np.empty((0, matrix.shape[1] + 1))
     rows = xgboost.DMatrix(matrix.astype(np.float32), nthread=1)
     values: Matrix = booster.predict(rows, pred_contribs=True)
     return values.astype(np.float64)

@@ -11,9 +11,11 @@ from typing import IO, Any, cast
 
 from training.errors import DataRefused, FraudrayError, UsageError
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)  # one letter is a Windows drive
+# One letter is a Windows drive, and a chain such as simplecache::s3://... ends in a URL.
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(://|::.*://)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*(?:/[^/@\s]*)?@")
 _QUERY = re.compile(r"\?\S*")  # a signed URL carries its key there
+_PRIVATE = re.compile(r"(^|/)[._]")
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 
 
@@ -25,7 +27,8 @@ class Source:
     ----------
     url
         A local path, or a URL of any kind that fsspec knows. Its ending says what it is: .parquet,
-        or anything else for CSV; .gz, .bz2 and .xz are unpacked.
+        or anything else for CSV; .gz, .bz2 and .xz are unpacked; capitals are the same. A folder
+        stands for the Parquet files in it.
 
     Examples
     --------
@@ -50,12 +53,13 @@ class Source:
     @property
     def parquet(self) -> bool:
         """Whether it is Parquet."""
-        return self._path.suffix == ".parquet"
+        return self._path.suffix.lower() == ".parquet"
 
     @property
     def rejected_name(self) -> str:
         """Name of the file for the rows that break the spec."""
-        stem = self._path.stem if self._path.suffix in _PACKED else self._path.name
+        packed = self._path.suffix.lower() in _PACKED
+        stem = self._path.stem if packed else self._path.name
         return f"{PurePosixPath(stem).stem}.rejected.csv"
 
     @property
@@ -65,17 +69,51 @@ class Source:
     def parts(self) -> list[Source]:
         """The file itself, or the Parquet files of a folder by name.
 
+        Names that begin with a dot or an underscore are what programs leave for themselves.
+
         Raises
         ------
         FraudrayError
-            If it is a folder without Parquet files.
+            If it cannot be reached, or is a folder without Parquet files or with folders of them.
         """
-        if self.remote or not Path(self.url).is_dir():
+        found = self._in_folder()
+        if found is None:
             return [self]
-        files = sorted(Path(self.url).glob("*.parquet"))
+        files = sorted(
+            name for name in found
+            if name.lower().endswith(".parquet") and not _PRIVATE.search(name)
+        )  # fmt: skip
+        if below := next((name for name in files if "/" in name), None):
+            raise FraudrayError(
+                f"{self.name}: has Parquet files in folders below it, such as {below}; give one "
+                f"folder at a time, or one file"
+            )
         if not files:
             raise FraudrayError(f"{self.name}: is a folder; give a CSV or Parquet file")
-        return [Source(str(file)) for file in files]
+        return [self._child(name) for name in files]
+
+    def _in_folder(self) -> list[str] | None:
+        """Every file below a folder by its path from there; None for a file."""
+        with self._explained():
+            if not self.remote:
+                folder = Path(self.url)
+                if not folder.is_dir():
+                    return None
+                return [f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()]
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(self.url)
+            if system.info(path)["type"] != "directory":
+                return None
+            return [file[len(path.rstrip("/")) :].lstrip("/") for file in system.find(path)]
+
+    def _child(self, name: str) -> Source:
+        if not self.remote:
+            return Source(str(Path(self.url) / name))
+        links = self.url.split("::")  # of a chain the first URL says what is meant
+        at = next(i for i, link in enumerate(links) if "://" in link)
+        links[at] = f"{links[at].rstrip('/')}/{name}"
+        return Source("::".join(links))
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -90,12 +128,16 @@ class Source:
         """
         import fsspec
 
-        packed = None if self.parquet else _PACKED.get(self._path.suffix)
+        packed = None if self.parquet else _PACKED.get(self._path.suffix.lower())
         with self._explained():
             if self.identity()["size"] == 0:
                 raise DataRefused(f"{self.name}: the file is empty")
-            target = self.url if self.remote else str(Path(self.url).absolute())
-            with fsspec.open(target, "rb", compression=packed) as file:
+            if self.remote:
+                opened = fsspec.open(self.url, "rb", compression=packed)
+            else:  # a path is no URL, whatever is in it
+                local = fsspec.filesystem("file")
+                opened = local.open(str(Path(self.url).absolute()), "rb", compression=packed)
+            with opened as file:
                 yield cast("IO[bytes]", file)
 
     def identity(self) -> dict[str, Any]:

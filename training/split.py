@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from training.data import Columns, Dataset
 from training.errors import DataRefused, UsageError
+from training.spec import DatasetSpec
 
 TRAIN, VALIDATION = 0.70, 0.15  # the rest is test
 PARTS = ("train", "validation", "test")
+MOST_GAP_DAYS = 36_500
+"""A century; no label takes longer."""
 
 _SALT = b"fraudray rows 1"
 _PART_SALT = np.uint64(0x9E3779B97F4A7C15)
@@ -52,8 +55,10 @@ class SplitPlan:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if not 0 <= self.gap_days < np.inf:
-            raise UsageError(f"the gap must be 0 days or more, it is {self.gap_days:g}")
+        if not 0 <= self.gap_days <= MOST_GAP_DAYS:
+            raise UsageError(
+                f"the gap must be from 0 to {MOST_GAP_DAYS:,} days, it is {self.gap_days:g}"
+            )
         if self.gap_days and self.by not in ("auto", "time"):
             raise UsageError(f"a gap needs a split by time, not by {self.by}")
 
@@ -111,16 +116,24 @@ def row_hashes(columns: Columns) -> Hashes:
     return _mix(total)
 
 
-def row_identities(dataset: Dataset) -> Hashes:
+def row_identities(dataset: Dataset, spec: DatasetSpec | None = None) -> Hashes:
     """Hashes that are equal for what is most likely the same payment: for twins.
 
-    They cover the columns that the spec requires (all inputs if it requires none), so that files
-    with and without the optional ones can be compared, and a column that is left out of a model
-    does not keep twins apart. Numbers count as 32-bit floats: copies of a file differ in the
-    digits they keep.
+    They cover the columns that the spec requires, so that files with and without the optional ones
+    can be compared, and a column that is left out of a model does not keep twins apart. A spec that
+    requires fewer than half of its inputs says too little by them, so there all inputs are covered.
+    It is a matter of the spec alone: hashes of two files must be of the same columns. Numbers count
+    as 32-bit floats: copies of a file differ in the digits they keep.
+
+    Parameters
+    ----------
+    spec
+        The one to hash under, default the dataset's own: hashes that a model carries were made
+        under the spec of its time.
     """
-    inputs = dataset.spec.inputs
-    names = [name for name, column in inputs.items() if column.required] or list(inputs)
+    inputs = (spec or dataset.spec).inputs
+    names = [name for name, column in inputs.items() if column.required]
+    names = names if 2 * len(names) >= len(inputs) else list(inputs)
     with np.errstate(over="ignore"):
         return row_hashes(
             {
@@ -151,7 +164,7 @@ def split(dataset: Dataset, plan: SplitPlan | None = None) -> Split:
         for begins, before in ((first, 0), (second, 1)):
             part[(part == before) & (times >= begins - gap)] = -1
     else:
-        unit = _unit(_mix(_groups(dataset, method) ^ _PART_SALT))
+        unit = _unit(_mix(groups(dataset, method) ^ _PART_SALT))
         part = (unit >= TRAIN).astype(int) + (unit >= TRAIN + VALIDATION)
     parts = [np.flatnonzero(part == i) for i in range(3)]
     for name, rows in zip(PARTS, parts, strict=True):
@@ -193,7 +206,7 @@ def folds(dataset: Dataset, parts: Split, count: int) -> list[tuple[Rows, Rows]]
             for i in range(1, count + 1)
         ]
     else:
-        hashes = _mix(_groups(train, parts.method) ^ _FOLD_SALT)
+        hashes = _mix(groups(train, parts.method) ^ _FOLD_SALT)
         distinct, inverse = np.unique(hashes, return_inverse=True)
         fraud = np.zeros(len(distinct), bool)
         fraud[inverse[train.label == 1]] = True
@@ -247,9 +260,15 @@ def _gap(days: float) -> np.timedelta64:
     return np.timedelta64(round(days * 86_400e6), "us")
 
 
-def _groups(dataset: Dataset, method: Method) -> Hashes:
-    """Rows with equal hashes must lie on the same side."""
-    if method == "hash":
+def groups(dataset: Dataset, method: Method) -> Hashes:
+    """Rows with equal hashes belong together, whatever is parted: twins, or a payer's payments.
+
+    Parameters
+    ----------
+    method
+        Of the split.
+    """
+    if method != "entity":
         return row_identities(dataset)
     payer = dataset.frame[dataset.spec.entity].to_numpy(object)
     # A payment without a payer belongs to nobody else's: it counts as itself.

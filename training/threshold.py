@@ -1,10 +1,4 @@
-"""Decision thresholds: the whole curve over observed scores, and the policies that choose on it.
-
-Candidates are the midpoints between neighbouring observed scores, one more above the highest score
-(no alert) and one at half the lowest (every row alerts). So each set of alerts that any threshold
-could give is looked at once, and the threshold chosen lies as far as it can from the scores on
-either side of it.
-"""
+"""Policies that choose a decision threshold on the curve, and what a missed fraud costs them."""
 
 from __future__ import annotations
 
@@ -15,9 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.curve import Curve
 from training.data import Columns
-from training.errors import UsageError
+from training.errors import DataRefused, UsageError
 from training.spec import Costs, DatasetSpec
+
+__all__ = ["DEFAULT_POLICY", "MOST_BETA", "MOST_COST", "Choice", "Curve", "Policy", "missed_costs"]
 
 DEFAULT_POLICY = "max-f1"
 MOST_BETA = 1000.0
@@ -25,113 +22,16 @@ MOST_BETA = 1000.0
 MOST_COST = 1e12
 """The largest cost a policy may name; sums over any file stay finite."""
 
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _POLICY = re.compile(
-    r"(?P<name>max-f1)|(?P<beta>max-fbeta)=(?P<b>[0-9.]+)|(?P<floor>recall|precision)>=(?P<f>[0-9.]+)"
-    r"|(?P<budget>alert-rate)<=(?P<a>[0-9.]+)"
+    rf"(?P<name>max-f1)|(?P<beta>max-fbeta)=(?P<b>{_NUMBER})"
+    rf"|(?P<floor>recall|precision)>=(?P<f>{_NUMBER})|(?P<budget>alert-rate)<=(?P<a>{_NUMBER})"
 )
 # A column may be named with blanks and colons in it: the last colon is the one that divides.
 _MIN_COST = re.compile(
-    r"\s*min-cost\s*"
-    r"(?:=\s*(?P<missed>\S|\S.*?\S)\s*:\s*(?P<alarm>[0-9]+\.?[0-9]*|\.[0-9]+)\s*)?"
+    rf"\s*min-cost\s*(?:=\s*(?P<missed>\S|\S.*?\S)\s*:\s*(?P<alarm>{_NUMBER})\s*)?"
 )
 _SAME_COST = 1e-9  # relative: sums of amounts in another order differ in their last digits
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Counts at every threshold that tells two observed scores apart.
-
-    A row is an alert if its probability is at least the threshold. Thresholds fall: the first
-    alerts on nothing, the last on every row, those between are midpoints of neighbouring scores.
-
-    Attributes
-    ----------
-    threshold, true_positives, false_positives
-        Shape (k,).
-    frauds, rows
-        In the rows the curve was made from, at their natural prevalence.
-    """
-
-    threshold: NDArray[np.float64]
-    true_positives: NDArray[np.int64]
-    false_positives: NDArray[np.int64]
-    cost: NDArray[np.float64]
-    frauds: int
-    rows: int
-
-    @classmethod
-    def of(
-        cls,
-        label: NDArray[np.int8],
-        probability: NDArray[np.float64],
-        *,
-        missed: NDArray[np.float64],
-        alarm: float,
-    ) -> Curve:
-        """Make the curve of rows with both classes.
-
-        Parameters
-        ----------
-        label, probability, missed
-            Shape (n,); `missed` is what letting a row through costs if it is a fraud.
-        alarm
-            What an alert on a legitimate row costs.
-        """
-        order = np.argsort(-probability, kind="stable")
-        scores, frauds = probability[order], label[order].astype(np.int64)
-        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-        middle = (scores[ends[:-1]] + scores[ends[:-1] + 1]) / 2
-        # A midpoint of two neighbouring floats can round down onto the lower one.
-        middle = np.where(middle > scores[ends[:-1] + 1], middle, scores[ends[:-1]])
-        hits = np.cumsum(frauds)[ends]
-        above = np.nextafter(scores[0], np.inf) if scores[0] >= 1 else (scores[0] + 1) / 2
-        false_positives = np.append(0, ends + 1 - hits)
-        # Summed from the lowest score up, nothing is subtracted: what costs nothing comes out as 0.
-        below = np.cumsum(np.where(frauds == 1, missed[order], 0.0)[::-1])[::-1]
-        let_through = np.concatenate([below[:1], np.append(below, 0.0)[ends + 1]])
-        return cls(
-            threshold=np.concatenate([[above], middle, [scores[-1] / 2]]),
-            true_positives=np.append(0, hits),
-            false_positives=false_positives,
-            cost=let_through + alarm * false_positives,
-            frauds=int(frauds.sum()),
-            rows=len(label),
-        )
-
-    @property
-    def alerts(self) -> NDArray[np.int64]:
-        """Rows at or above each threshold."""
-        return self.true_positives + self.false_positives
-
-    @property
-    def precision(self) -> NDArray[np.float64]:
-        """Share of frauds among the alerts; 0 where there is no alert."""
-        return self.true_positives / np.maximum(self.alerts, 1)
-
-    @property
-    def recall(self) -> NDArray[np.float64]:
-        """Share of the frauds that are alerts."""
-        return self.true_positives / max(self.frauds, 1)
-
-    def f_score(self, beta: float = 1.0) -> NDArray[np.float64]:
-        """Harmonic mean of precision and recall, recall weighing `beta` times as much."""
-        weight = beta**2
-        return (1 + weight) * self.true_positives / (weight * self.frauds + self.alerts)
-
-    def frame(self) -> pd.DataFrame:
-        """The curve as a table for people and for MLflow."""
-        return pd.DataFrame(
-            {
-                "threshold": self.threshold,
-                "precision": self.precision,
-                "recall": self.recall,
-                "f1": self.f_score(),
-                "alerts_per_10000": self.alerts / self.rows * 10_000,
-                "cost_per_10000": self.cost / self.rows * 10_000,
-                "true_positives": self.true_positives,
-                "false_positives": self.false_positives,
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -164,6 +64,8 @@ class Policy:
     `precision>=P` (best recall with at least that precision), `alert-rate<=A` (best recall with at
     most that share of alerts), `min-cost` (least cost, as the spec has it), `min-cost=MISSED:ALARM`
     (as given here) and `min-cost=COLUMN:ALARM` (a missed fraud costs what that column says of it).
+    Numbers are decimal, as in 200, .5 or 1e3. In front of the colon whatever is no such number is
+    a column; one that is called like a number has to be named by the spec's costs.
 
     Attributes
     ----------
@@ -198,10 +100,7 @@ class Policy:
                 f"and of a false alarm) and min-cost=amount:5 (with your own numbers and column)"
             )
         kind = next(filter(None, map(found.group, ("name", "beta", "floor", "budget"))))
-        try:
-            value = float(next(filter(None, map(found.group, "bfa")), "1"))
-        except ValueError:
-            value = -1.0
+        value = float(next(filter(None, map(found.group, "bfa")), "1"))
         if not 0 < value <= MOST_BETA or (kind not in ("max-f1", "max-fbeta") and value > 1):
             most = MOST_BETA if kind == "max-fbeta" else 1
             raise UsageError(
@@ -213,12 +112,9 @@ class Policy:
     def _priced(cls, text: str, missed: str | None, alarm: str | None) -> Policy:
         if missed is None or alarm is None:
             return cls("min-cost", "min-cost", 1.0)
-        try:
-            own: float | str = float(missed)
-        except ValueError:
-            own = missed
+        own = float(missed) if re.fullmatch(_NUMBER, missed) else missed
         flat = 0.0 if isinstance(own, str) else own
-        if not (0 <= flat <= MOST_COST and float(alarm) <= MOST_COST):
+        if not (0 <= flat <= MOST_COST and 0 <= float(alarm) <= MOST_COST):
             raise UsageError(
                 f"the costs in the policy {text!r} must be 0 or more and at most {MOST_COST:g}"
             )
@@ -248,6 +144,25 @@ class Policy:
             missed_fraud=spec.costs.missed_fraud, false_alarm=self.alarm, amount=self.missed
         )
 
+    def require(self, columns: Columns, source: str) -> None:
+        """Refuse data that cannot say what the policy asks of them; `source` is their name.
+
+        Of a whole file, before it is parted. Where the policy leaves the amounts to the spec, or
+        names none, nothing is required: the flat cost stands in.
+
+        Raises
+        ------
+        DataRefused
+            If the policy names a column that is absent or has no known value.
+        """
+        if not isinstance(self.missed, str):
+            return
+        needs = f"{source}: the policy {self.text!r} needs known values of {self.missed!r}"
+        if self.missed not in columns:
+            raise DataRefused(f"{needs}; the file has no such column")
+        if pd.isna(values := columns[self.missed]).all():
+            raise DataRefused(f"{needs}; they are missing in all {len(values):,} rows")
+
     def choose(self, curve: Curve) -> Choice:
         """The best threshold of a curve under this policy.
 
@@ -256,7 +171,8 @@ class Policy:
         - Of equally good thresholds the highest wins: the fewest alerts. Costs within a billionth
           of each other are equal.
         - A precision floor that no threshold reaches: the one of the highest precision, with `met`
-          False. Every other policy can be met.
+          False. With a fraud among the rows every other policy can be met.
+        - No fraud among the rows: no alert, and a floor is not met.
         - An alert budget too small for the rows that share the highest score: no alert at all.
         - All scores equal: no alert or an alert on every row, whichever the policy likes better.
         """
@@ -272,7 +188,7 @@ class Policy:
                 allowed = curve.alerts / curve.rows <= self.value
             case _:
                 goal = (curve.cost <= curve.cost.min() * (1 + _SAME_COST)).astype(float)
-        if not (met := bool(allowed.any())):  # only a precision floor can be out of reach
+        if not (met := bool(allowed.any())):
             goal, allowed = curve.precision, np.ones(len(goal), bool)
         best = int(np.argmax(np.where(allowed, goal, -1.0)))
         return Choice(

@@ -26,8 +26,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 
-from training.bundle import ModelBundle
+from training.bundle import BundleError, ModelBundle, seal
 from training.errors import FraudrayError
 from training.home import VERSION, bundle_folder, home
 from training.spec import DatasetSpec
@@ -195,13 +196,14 @@ class Tracking:
         with tempfile.TemporaryDirectory() as scratch, self._explained():
             folder = Path(scratch) / "bundle"
             bundle.save(folder)
+            tags["bundle_sha256"] = seal(folder)
             with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
                 warnings.simplefilter("ignore")  # asks for an example that the bundle carries
                 logged = mlflow.pyfunc.log_model(
                     name="model",
-                    loader_module="training.bundle",
+                    loader_module="training.pyfunc",
                     data_path=str(folder),
-                    signature=_signature(bundle.spec),
+                    signature=signature(bundle.spec),
                     pip_requirements=[f"fraudray=={VERSION}"],
                 )
             if not self._client.search_registered_models(f"name = '{model}'"):
@@ -305,7 +307,7 @@ class Tracking:
         Raises
         ------
         BundleError
-            If its files differ from its manifest.
+            If its files differ from its manifest, or its manifest from the one registered.
         """
         folder = bundle_folder(version.key)
         if not folder.exists():
@@ -321,7 +323,10 @@ class Tracking:
                     if not folder.exists():
                         raise
         try:
-            return ModelBundle.load(folder)
+            bundle = ModelBundle.load(folder)
+            if seal(folder) != version.tags.get("bundle_sha256", seal(folder)):
+                raise BundleError(f"{folder}: is not the bundle that was registered")
+            return bundle
         except FraudrayError:
             shutil.rmtree(folder, ignore_errors=True)  # a damaged copy: fetch anew next time
             raise
@@ -399,10 +404,12 @@ class Tracking:
             raise TrackingError(self._closed(error)) from error
 
 
-def _signature(spec: DatasetSpec) -> ModelSignature:
+def signature(spec: DatasetSpec) -> ModelSignature:
+    """What MLflow says of a model's input and output; the bundle checks values itself."""
     inputs = [
         ColSpec(
-            DataType.string if column.type == "category" else DataType.double,
+            # Not double: MLflow refuses whole numbers for it, and pandas reads them as such.
+            DataType.string if column.type == "category" else AnyType(),
             name,
             required=column.required,
         )

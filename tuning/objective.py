@@ -86,7 +86,7 @@ def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
         `threshold` on the raw scores with `precision`, `recall`, `f1` and `cost_per_10000` there.
     """
     scores = [
-        fit_model(fold.fit, fold.fit_label, recipe).probability(fold.held_out) for fold in folds
+        fit_model(fold.fit, fold.fit_label, recipe)[0].probability(fold.held_out) for fold in folds
     ]
     areas = [
         float(average_precision_score(fold.held_out_label, score))

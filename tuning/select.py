@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from sklearn.metrics import average_precision_score
 
 from training.bundle import ModelBundle
 from training.data import Dataset
 from training.models import FAMILIES
-from training.split import row_identities
 from tuning.objective import METRIC
 from tuning.sweep import Trial
 
@@ -52,9 +50,7 @@ def gate(candidate: ModelBundle, champion: ModelBundle | None, rows: Dataset) ->
     """
     if champion is None:
         return Verdict(True, "first version")
-    hashes = row_identities(rows)
-    seen = np.concatenate([*candidate.trained_on.values(), *champion.trained_on.values()])
-    fresh = rows.take(~np.isin(hashes, seen))
+    fresh = rows.take(~(candidate.has_learned_from(rows) | champion.has_learned_from(rows)))
     frauds = int(fresh.label.sum()) if len(fresh) else 0
     if frauds < ENOUGH_FRAUDS or frauds == len(fresh):
         return Verdict(

@@ -84,8 +84,8 @@ def sweep(
     )
     try:
         results = tuner.fit()
-    except KeyboardInterrupt:
-        tracked_by.stop()
+    except BaseException:
+        tracked_by.stop()  # no run of a trial stays open, whatever ended the sweep
         raise
     trials = [_read(result) for result in results]
     if all(t.failure for t in trials):

@@ -17,7 +17,7 @@ from fraudray.commands.options import (
     split_options,
     split_plan,
 )
-from training.errors import DataRefused, UsageError
+from training.errors import DataRefused, UsageError, printable
 
 SAMPLE_ROWS = 100_000
 """Rows that `spec init` looks at."""
@@ -72,8 +72,9 @@ def spec_init(
       fraudray audit transactions.csv --spec transactions.toml
     """
     from fraudray.output import put_json, say
-    from training.propose import propose, spec_name
+    from training.propose import propose, spec_name, titled
     from training.read import head
+    from training.source import Source
 
     name = name or spec_name(file)
     out = out or Path(f"{name}.toml")
@@ -81,7 +82,17 @@ def spec_init(
         raise UsageError(f"--out {out}: expected a name that ends in .toml")
     if out.exists():
         raise UsageError(f"{out} is there already; choose another --out")
-    proposal = propose(head(file, SAMPLE_ROWS), name=name, label=label)
+    sample = head(file, SAMPLE_ROWS + 1)
+    seen = None
+    if len(sample) > SAMPLE_ROWS:
+        sample = sample.head(SAMPLE_ROWS)
+        spread = Source(file).parts()[0].parquet  # a CSV file is read from its start
+        seen = (
+            f"{SAMPLE_ROWS:,} rows from all over the file"
+            if spread
+            else (f"the first {SAMPLE_ROWS:,} rows")
+        )
+    proposal = propose(sample, name=name, label=label, seen=seen)
     try:
         out.write_text(proposal.toml(), encoding="utf-8")
     except OSError as error:
@@ -90,9 +101,9 @@ def spec_init(
     for column, found in proposal.spec.columns.items():
         roles.setdefault(found.role, []).append(column)
     say(f"{out}: a spec of {len(proposal.spec.columns)} columns, the label is "
-        f"{proposal.spec.label}")  # fmt: skip
+        f"{printable(proposal.spec.label)}")  # fmt: skip
     for column, reason in proposal.reasons.items():
-        say(f"  {column}: {reason}")
+        say(f"  {titled(column)}: {reason}")
     say(f"Read it, mend it, then: fraudray audit {file} --spec {out}")
     if as_json:
         content: dict[str, Any] = {

@@ -149,7 +149,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     r"""Measure the champion on a labelled file, with the counts behind every figure.
 
-    Twins are rows identical to a training row: the model has seen their answer, so they flatter it.
+    Twins are rows identical to one that the model learned from: it has seen their answer, so they
+    flatter it.
 
     \b
     Example:
@@ -158,12 +159,11 @@ def evaluate(
     from fraudray import pipeline
     from fraudray.evaluation import evaluate_by, evaluation_table
     from fraudray.output import put_json
-    from training.data import load
     from training.spec import DatasetSpec
     from training.tracking import Tracking
 
     loaded = DatasetSpec.load(spec)
-    dataset = load(file, loaded, max_bad_share=max_bad)
+    dataset = pipeline.loaded(file, loaded, max_bad)
     tracking = Tracking()
     model = pipeline.registered_model(tracking, loaded, registered_model, newest=True)
     version, bundle = pipeline.champion(tracking, model)

@@ -85,12 +85,11 @@ def explain(
     from fraudray import pipeline
     from fraudray.evaluation import explained_rows, explanation_table
     from fraudray.output import put_json
-    from training.data import load
     from training.spec import DatasetSpec
     from training.tracking import Tracking
 
     loaded = DatasetSpec.load(spec)
-    dataset = load(file, loaded, labelled=False, max_bad_share=max_bad)
+    dataset = pipeline.loaded(file, loaded, max_bad, labelled=False)
     tracking = Tracking()
     model = pipeline.registered_model(tracking, loaded, registered_model, newest=True)
     version, bundle = pipeline.champion(tracking, model)
@@ -98,7 +97,7 @@ def explain(
     if as_json:
         put_json({"model": version.model, "version": version.version, "payments": rows})
     else:
-        explanation_table(version, rows)
+        explanation_table(version, rows, dataset.bad_rows)
 
 
 @click.command()

@@ -6,18 +6,24 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 
 from training.audit import audit
-from training.bundle import BundleError, ModelBundle, _load_pyfunc
-from training.data import Dataset
+from training.bundle import BundleError, ModelBundle
+from training.data import Dataset, check
 from training.fit import Recipe, train
 from training.models import FAMILIES
+from training.simulate import simulate
+from training.spec import DatasetSpec
 from training.split import split
+from training.tracking import signature
 
 LISTED = [
     "background.npy", "card.json", "curve.csv", "decision.json", "evaluation.json",
@@ -70,32 +76,47 @@ def test_saving_what_was_loaded_gives_the_same_files(saved: Path, tmp_path: Path
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_mlflow_finds_the_same_model_in_the_folder(saved: Path, fresh: Dataset) -> None:
+@pytest.fixture(scope="module")
+def pyfunc(saved: Path, spec: DatasetSpec, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The bundle as MLflow keeps and loads it, signature and all."""
+    folder = tmp_path_factory.mktemp("mlflow") / "model"
+    mlflow.pyfunc.save_model(
+        folder, loader_module="training.pyfunc", data_path=str(saved), signature=signature(spec)
+    )
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def test_mlflow_scores_an_ordinary_frame_as_the_bundle_does(
+    pyfunc: Any, saved: Path, spec: DatasetSpec
+) -> None:
+    frame = simulate(500, seed=77)[200:]  # whole numbers, texts and gaps as pandas has them
     bundle = ModelBundle.load(saved)
-    rows = fresh.frame.head(500)[list(fresh.spec.inputs)]
 
-    answer = _load_pyfunc(str(saved)).predict(rows)
+    answer = pyfunc.predict(frame)
 
-    expected = bundle.score({name: values[:500] for name, values in fresh.columns.items()})
+    expected = bundle.score(check(frame, spec, source="payments").columns)
     np.testing.assert_array_equal(answer["probability"], expected)
     np.testing.assert_array_equal(answer["decision"], bundle.decide(expected))
+    assert answer.index.tolist() == frame.index.tolist()
+    whole = frame.assign(localTime=12, isWeekend=True)[list(spec.inputs)]
+    assert len(pyfunc.predict(whole)) == 300
 
 
-def test_mlflow_is_told_of_a_bad_value(saved: Path, fresh: Dataset) -> None:
-    rows = fresh.frame.head(5)[list(fresh.spec.inputs)].assign(localTime=99.0)
+def test_mlflow_is_told_of_a_bad_value(pyfunc: Any) -> None:
+    rows = simulate(5, seed=1).assign(localTime=99.0)
 
     with pytest.raises(ValueError, match="localTime should be a number from 0 to 24, is 99"):
-        _load_pyfunc(str(saved)).predict(rows)
+        pyfunc.predict(rows)
 
 
 def test_the_manifest_lists_every_other_file(saved: Path) -> None:
     manifest = json.loads((saved / "manifest.json").read_text("utf-8"))
 
     assert sorted(manifest["files"]) == LISTED
-    assert {p.name for p in saved.iterdir()} == {*LISTED, "manifest.json"}
+    assert {p.name for p in saved.iterdir()} == {*LISTED, "manifest.json", "manifest.sha256"}
 
 
-@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("name", [*LISTED, "manifest.json"])
 @pytest.mark.parametrize("place", [0, 0.5, 1])
 def test_a_changed_byte_is_refused_with_the_files_name(name: str, place: float, copy: Path) -> None:
     content = bytearray((copy / name).read_bytes())
@@ -128,6 +149,7 @@ def test_an_extra_file_is_refused_with_its_name(name: str, copy: Path) -> None:
 )
 def test_a_damaged_manifest_is_refused(content: str, copy: Path) -> None:
     (copy / "manifest.json").write_text(content, "utf-8")
+    _seal(copy)
 
     with pytest.raises(BundleError, match=r"manifest\.json"):
         ModelBundle.load(copy)
@@ -137,8 +159,68 @@ def test_another_format_is_refused_with_who_wrote_it(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
     manifest |= {"format": 9, "written_by": "fraudray 9.0"}
     (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    _seal(copy)
 
     with pytest.raises(BundleError, match=r"has format 9, written by fraudray 9\.0; .* format 2"):
+        ModelBundle.load(copy)
+
+
+def _seal(folder: Path) -> None:
+    """Make the hashes agree with what is there, as who tampers on purpose would."""
+    manifest = folder / "manifest.json"
+    try:
+        content = json.loads(manifest.read_text("utf-8"))
+        for name in content["files"]:
+            content["files"][name] = sha256((folder / name).read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(content), "utf-8")
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    (folder / "manifest.sha256").write_text(sha256(manifest.read_bytes()).hexdigest(), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("background.npy", b""),
+        ("card.json", b'{"family": "zzz"}'),
+        ("card.json", b"[" * 100_000),
+        ("decision.json", b"{}"),
+        ("features.json", b'{"exclude": [], "fill": {"shoe": 1.0}, "encoders": {}}'),
+        ("model.bin", b"nothing of the kind"),
+        ("reference.json", b"[]"),
+        ("rows-train.npy", b"\x93NUMPY"),
+        ("sample.json", b"[]"),
+        ("sample.json", b'[{"row": {}}]'),
+        ("spec.json", b'{"name": "x"}'),
+    ],
+)
+def test_content_that_is_not_what_it_should_be_is_refused_with_the_files_name(
+    name: str, content: bytes, copy: Path
+) -> None:
+    (copy / name).write_bytes(content)
+    _seal(copy)
+
+    with pytest.raises(BundleError, match=name):
+        ModelBundle.load(copy)
+
+
+@pytest.mark.parametrize("threshold", ["NaN", '"0.5"', "-1", "Infinity", "null"])
+def test_a_threshold_that_never_or_always_alerts_is_refused(threshold: str, copy: Path) -> None:
+    decision = json.loads((copy / "decision.json").read_text("utf-8"))
+    decision["choice"]["threshold"] = "HERE"
+    text = json.dumps(decision).replace('"HERE"', threshold)
+    (copy / "decision.json").write_text(text, "utf-8")
+    _seal(copy)
+
+    with pytest.raises(BundleError, match=r"decision\.json"):
+        ModelBundle.load(copy)
+
+
+def test_a_link_out_of_the_folder_is_refused(copy: Path, saved: Path) -> None:
+    (copy / "card.json").unlink()
+    (copy / "card.json").symlink_to(saved / "card.json")
+
+    with pytest.raises(BundleError, match=r"card\.json: is no plain file"):
         ModelBundle.load(copy)
 
 

@@ -20,7 +20,6 @@ from training.calibrate import (
     Sigmoid,
     calibrate,
     cross_fitted,
-    expected_calibration_error,
     from_dict,
     to_dict,
 )
@@ -29,6 +28,7 @@ from training.errors import FraudrayError
 from training.features import FeatureEngineering
 from training.fit import Recipe, fit_model
 from training.models import FAMILIES
+from training.reliability import expected_calibration_error
 from training.split import split
 
 Rows = tuple[NDArray[np.int8], NDArray[np.float64]]
@@ -262,6 +262,85 @@ def test_what_takes_part_depends_on_the_rows_there_are_to_learn_from(
     json.dumps(found.report.to_dict(), allow_nan=False)
 
 
+def _twins(copies: int) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.uint64]]:
+    """Rows that Platt scaling is right for, each `copies` times, and which of them are twins."""
+    label, probability = _calibrated_rows(600, prevalence=0.2, seed=13)
+    score = _sigmoid(np.log(probability / (1 - probability)) / 2)
+    group = np.random.default_rng(13).integers(2**63, 2**64 - 1, len(label), np.uint64)
+    return np.tile(label, copies), np.tile(score, copies), np.tile(group, copies)
+
+
+def test_twins_are_no_reason_to_believe_a_curve_that_has_seen_them() -> None:
+    once = calibrate(*_twins(1)[:2], prior_shift=0.0)
+    label, score, group = _twins(3)
+
+    apart = calibrate(label, score, prior_shift=0.0)
+    together = calibrate(label, score, prior_shift=0.0, groups=group)
+
+    assert apart.report.method == "isotonic"  # it knows the answers by heart
+    assert together.report.method == once.report.method == "platt"
+    for kind, measured in together.report.candidates.items():
+        assert measured["brier"] == pytest.approx(once.report.candidates[kind]["brier"], rel=0.01)
+
+
+def test_rows_of_a_group_are_judged_by_one_calibration_even_if_their_labels_differ() -> None:
+    _, score, group = _twins(4)
+    label = (np.random.default_rng(9).random(len(score)) < score**2).astype(np.int8)
+
+    apart = calibrate(label, score, prior_shift=0.0)
+    together = calibrate(label, score, prior_shift=0.0, groups=group)
+
+    def most_said_of_a_group(probability: NDArray[np.float64]) -> int:
+        return max(len(set(probability[group == one].tolist())) for one in np.unique(group))
+
+    assert apart.report.method == together.report.method == "platt"
+    assert most_said_of_a_group(apart.cross_fitted) > 1
+    assert most_said_of_a_group(together.cross_fitted) == 1
+
+
+@given(rows=scored_rows(), seed=st.integers(0, 5))
+def test_groups_of_one_row_each_change_nothing(rows: Rows, seed: int) -> None:
+    group = np.random.default_rng(seed).permutation(len(rows[0])).astype(np.uint64) << np.uint64(58)
+
+    plain = calibrate(*rows, prior_shift=0.5, seed=seed)
+    grouped = calibrate(*rows, prior_shift=0.5, seed=seed, groups=group)
+
+    assert grouped == plain
+    assert grouped.cross_fitted.tolist() == plain.cross_fitted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("frauds", "legitimate", "kinds"),
+    [
+        (1, 50, ["prior"]), (50, 1, ["prior"]), (2, 2, ["prior", "platt"]),
+        (LEAST_FRAUDS + 7, 500, ["prior", "platt"]),
+        (LEAST_FRAUDS + 8, 500, ["prior", "platt", "isotonic"]),
+    ],
+)  # fmt: skip
+def test_copies_do_not_count_as_further_frauds(
+    frauds: int, legitimate: int, kinds: list[str]
+) -> None:
+    label = np.tile(np.repeat([1, 0], [frauds, legitimate]).astype(np.int8), 3)
+    score = np.tile(np.random.default_rng(5).random(frauds + legitimate), 3)
+    group = np.tile(np.arange(frauds + legitimate), 3)
+
+    found = calibrate(label, score, prior_shift=-1.0, groups=group)
+
+    assert list(found.report.candidates) == kinds
+
+
+def test_the_cross_fitted_probabilities_are_those_the_choice_was_measured_with() -> None:
+    generator = np.random.default_rng(12)
+    score = generator.random(1000)
+    label = (generator.random(1000) < np.where(score < 0.5, 0.1, 0.6)).astype(np.int8)
+
+    found = calibrate(label, score, prior_shift=0.0)
+
+    assert found.report.method == "isotonic"
+    assert _brier(label, found.cross_fitted) == found.report.after["brier"]
+    assert _brier(label, found.calibration.probability(score)) < found.report.after["brier"]
+
+
 def test_the_same_seed_gives_the_same_report() -> None:
     label, score = _calibrated_rows(2_000, prevalence=0.1, seed=6)
 
@@ -306,12 +385,13 @@ def test_probabilities_come_back_to_the_base_rate_after_smote(
     parts = split(dataset)
     train_rows, rest = dataset.take(parts.train), dataset.take(parts.validation)
     features = FeatureEngineering(dataset.spec, exclude=report.excluded).fit(train_rows.columns)
-    model = fit_model(
+    model, shift = fit_model(
         features.transform(train_rows.columns), train_rows.label, recipe(family, smote=1.0)
     )
     score = model.probability(features.transform(rest.columns))
     natural = train_rows.label.mean()
-    shift = float(np.log(natural / (1 - natural)))  # SMOTE at 1: as many frauds as others
+    # SMOTE at 1: as many frauds as others.
+    assert shift == pytest.approx(np.log(natural / (1 - natural)))
 
     found = calibrate(rest.label, score, prior_shift=shift)
 

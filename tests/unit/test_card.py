@@ -176,6 +176,103 @@ def test_names_from_the_data_cannot_break_out(content: Content) -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) == 10  # nine columns still
 
 
+@pytest.mark.parametrize("begin", ["# ", "## ", "> ", "- ", "+ ", "1. ", "12) ", "---", "#"])
+def test_a_value_begins_no_heading_quote_or_list(content: Content, begin: str) -> None:
+    wild = f"{begin}big"
+    finding = {"severity": "error", "code": "x", "column": wild, "message": wild}
+
+    text = card.markdown(
+        replace(content, card=content.card | {"findings": [finding]},
+                evaluation=content.evaluation | {"importance": {wild: 1.0}})
+    )  # fmt: skip
+
+    items = [line for line in text.splitlines() if "big" in line]
+    assert len(items) == 2
+    for line in items:
+        assert not re.match(r"- ([#>]|[-+][\s-]|\d+[.)]\s)", line), line
+        assert wild in line.replace("\\", "")
+    assert "at least 0" in text  # digits stay as they are
+
+
+def test_nothing_that_a_terminal_obeys_is_in_a_card(content: Content) -> None:
+    wild = "a\x1b[31mb\x07c\u202ed\x9be\nf _g_ ~~h~~ &lt;i"
+    finding = {"severity": "error", "code": "x", "column": "a", "message": wild}
+    test = content.evaluation["test"]
+    evil = replace(
+        content,
+        card=content.card | {"findings": [finding], "source": wild, "packages": {wild: "1"}},
+        evaluation=content.evaluation
+        | {"test": test | {"slices": [s | {"value": wild} for s in test["slices"]]},
+           "importance": {wild: 1.0}},
+    )  # fmt: skip
+
+    text, page = card.markdown(evil), card.html(evil)
+
+    assert all(c.isprintable() or c == "\n" for c in text + page)
+    assert r"\x1b" in page
+    shown = r"- a\\x1b\[31mb\\x07c\\u202ed\\x9be f \_g\_ \~\~h\~\~ &amp;lt;i."
+    assert shown in text.splitlines()
+
+
+def with_twins(content: Content, twins: Any) -> Content:
+    test = content.evaluation["test"] | {"twins": twins}
+    return replace(content, evaluation=content.evaluation | {"test": test})
+
+
+def test_a_card_says_not_seen_only_where_it_is_so(content: Content) -> None:
+    metrics = content.evaluation["test"]["metrics"]
+    left = metrics | {"rows": metrics["rows"] - 34, "pr_auc": 0.1234, "frauds": 5,
+                      "true_positives": 2}  # fmt: skip
+    older = content.evaluation["test"].copy()
+    del older["twins"]
+
+    some, all_seen, none = (
+        with_twins(content, {"rows": rows, "frauds": frauds, "metrics": without})
+        for rows, frauds, without in ((34, 4, left), (metrics["rows"], 9, None), (0, 0, None))
+    )
+    unknown = replace(content, evaluation=content.evaluation | {"test": older})
+
+    def both(content: Content) -> tuple[str, str]:
+        return joined(card.markdown(content)), joined(Page(card.html(content)).text)
+
+    for text in both(none):
+        assert "payments that it had not seen, it found" in text
+        assert "agree with a training or validation row" not in text
+    for text in both(some):
+        assert "not seen" not in text
+        assert "payments, 34 of them like ones it was made from (4 of the " in text
+        assert f"34 of the {metrics['rows']} test rows agree with a training or validation" in text
+        assert "Without them it finds 2 of 5 frauds, and its PR-AUC is 0.123 instead of" in text
+        assert f"on the {left['rows']} rows unlike any it was made from" in text
+    for text in both(all_seen):
+        assert "No row is left without them" in text
+    for text in (*both(unknown), *both(with_twins(content, None))):
+        assert "not seen" not in text
+        assert "Nobody has looked for test rows" in text
+
+
+def test_alerts_per_ten_thousand_are_those_there_were(content: Content) -> None:
+    at = {"k": 50, "per": "10,000 payments", "rate": 51.0051, "alerts": 17, "true_positives": 3,
+          "precision": 3 / 17, "recall": 1.0}  # fmt: skip
+    day = at | {"per": "day", "rate": 49.0}
+
+    def table(part: dict[str, Any]) -> str:
+        test = content.evaluation["test"] | {"precision_at": [part]}
+        return card.markdown(replace(content, evaluation=content.evaluation | {"test": test}))
+
+    assert "| 51.01 | 17 | 3 |" in table(at)
+    assert "| 50 | 17 | 3 |" in table(day)
+    del at["rate"]  # a bundle made before there was one
+    assert "| 50 | 17 | 3 |" in table(at)
+
+
+def test_a_card_states_what_intervals_do_not_know(content: Content) -> None:
+    text = joined(card.markdown(content))
+
+    assert "copies of a payment count as one" in text
+    assert "Intervals know only rows like these." in text
+
+
 @pytest.mark.parametrize("policy", ["max-f1", "max-fbeta=2", "recall>=0.9", "precision>=0.5",
                                     "alert-rate<=0.01", "min-cost=200:7"])  # fmt: skip
 def test_every_policy_is_told_in_words(content: Content, policy: str) -> None:

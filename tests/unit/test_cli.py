@@ -353,7 +353,7 @@ def test_the_first_version_is_champion_and_an_equal_one_is_not(
     groups = fraudray("evaluate", str(payments), "--by", "paymentMethod", "--json").json["groups"]
     assert {g["group"] for g in groups} == {"all", "creditcard", "paypal", "storecredit"}
     assert sum(g["rows"] for g in groups[1:]) == groups[0]["rows"] == 8_000
-    assert "twins of training rows" in table.err
+    assert "twins of rows that the model learned from" in table.err
     _refused(fraudray("evaluate", str(payments), "--by", "shop"), 2, "no such column")
 
 

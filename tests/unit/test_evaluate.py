@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,18 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from training.data import Dataset
-from training.evaluate import Metrics, baselines, evaluate
+from training.evaluate import Metrics, Twins, baselines, evaluate
 from training.evaluate.baseline import best_column
-from training.evaluate.intervals import average_precision, bootstrap, wilson
+from training.evaluate.intervals import average_precision, bootstrap, share_interval, wilson
 from training.evaluate.slices import (
     FEWEST_FRAUDS,
     MISSING,
     MOST_VALUES,
     OTHER,
-    over_time,
-    precision_at,
+    _chance,
+    slices,
 )
+from training.evaluate.windows import over_time, precision_at
 from training.spec import DatasetSpec
 from training.split import split
 from training.threshold import Policy, missed_costs
@@ -118,7 +120,7 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     all_rows = Metrics.of(label, score, 0.4, missed=missed, alarm=5.0).to_dict()
     names = ("pr_auc", "precision", "recall", "f1", "cost_per_10000")
     inside = dict.fromkeys(names, 0)
-    trials = 200
+    trials = 100
 
     for seed in range(trials):
         label, score, missed = drawn(rng, 1_500)
@@ -129,8 +131,112 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
             assert truth is not None
             inside[name] += ends[0] <= truth <= ends[1]
 
-    # 95 %, less what 200 trials can tell and what percentiles miss of a cost with a long tail.
-    assert all(0.88 * trials <= count <= 0.995 * trials for count in inside.values()), inside
+    # 95 %, less what 100 trials can tell.
+    assert all(0.88 * trials <= count for count in inside.values()), inside
+
+
+def strong(rng: np.random.Generator, rows: int) -> tuple[Any, Any, Any]:
+    """Scores that hardly ever put a legitimate payment above a fraud."""
+    label = (rng.random(rows) < 0.01).astype(np.int8)
+    score = 1 / (1 + np.exp(3.5 - rng.normal(size=rows) - 7 * label))
+    return label, score, rng.exponential(50, rows)
+
+
+def outranked(rng: np.random.Generator, rows: int) -> tuple[Any, Any, Any]:
+    """As many legitimate payments above every fraud as two samples in three do not hold."""
+    label = (rng.random(rows) < 0.01).astype(np.int8)
+    score = np.where(rng.random(rows) < 0.4 / 2_000, 0.95, np.where(label == 1, 0.9, 0.1))
+    return label, score, rng.exponential(50, rows)
+
+
+@pytest.mark.parametrize("draw", [strong, outranked])
+def test_intervals_hold_the_truth_where_rows_show_no_error(draw: Any) -> None:
+    rng = np.random.default_rng(8)
+    label, score, missed = draw(rng, 1_000_000)
+    truth = Metrics.of(label, score, 0.5, missed=missed, alarm=5.0).to_dict()
+    inside, perfect, trials = dict.fromkeys(("pr_auc", "cost_per_10000"), 0), 0, 100
+
+    for seed in range(trials):
+        label, score, missed = draw(rng, 2_000)
+        found = bootstrap(label, score, 0.5, missed=missed, alarm=5.0, seed=seed, resamples=100)
+        perfect += average_precision(label, score) == 1
+        for name in inside:
+            ends, value = found[name], truth[name]
+            assert ends is not None
+            assert value is not None
+            assert ends[0] < ends[1]
+            inside[name] += ends[0] <= value <= ends[1]
+
+    assert perfect > 50  # what it is about
+    assert all(0.93 * trials <= count for count in inside.values()), inside
+
+
+def test_copies_of_rows_count_as_one_row() -> None:
+    rng = np.random.default_rng(6)
+    label, score, missed = drawn(rng, 1_000_000)
+    truth = Metrics.of(label, score, 0.4, missed=missed, alarm=5.0).to_dict()
+    inside = dict.fromkeys(("pr_auc", "precision", "recall", "f1", "cost_per_10000"), 0)
+    blind, trials = 0, 100
+
+    for seed in range(trials):
+        label, score, missed = (np.repeat(x, 4) for x in drawn(rng, 1_000))
+        groups = np.repeat(np.arange(1_000), 4)
+        given: dict[str, Any] = {"missed": missed, "alarm": 5.0, "seed": seed, "resamples": 100}
+        found = bootstrap(label, score, 0.4, groups=groups, **given)
+        without = bootstrap(label, score, 0.4, **given)["recall"]
+        assert without is not None
+        blind += without[0] <= (truth["recall"] or 0) <= without[1]
+        for name in inside:
+            ends, value = found[name], truth[name]
+            assert ends is not None
+            assert value is not None
+            inside[name] += ends[0] <= value <= ends[1]
+
+    assert blind < 0.8 * trials
+    assert all(0.88 * trials <= count for count in inside.values()), inside
+
+
+def test_groups_that_hold_unlike_rows_are_drawn_as_one() -> None:
+    """Copies with other labels or scores: as if whole groups were drawn again by hand."""
+    label, score, missed = drawn(np.random.default_rng(1), 2_000)
+    groups = np.random.default_rng(3).integers(0, 300, len(label))
+    rng, areas = np.random.default_rng(2), []
+    for _ in range(300):
+        weight = rng.poisson(1, 300)[groups]
+        rows = np.repeat(np.arange(len(label)), weight)
+        areas.append(average_precision(label[rows], score[rows]))
+
+    ends = bootstrap(label, score, 0.4, missed=missed, alarm=5.0, groups=groups)["pr_auc"]
+
+    low, high = np.percentile(np.array(areas, float), [2.5, 97.5])
+    assert ends == pytest.approx((low, high), abs=0.2 * (high - low))
+
+
+def test_rows_of_a_group_that_differ_say_more_than_copies() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(50), 8)
+    unlike, copied = rng.random(400) < 0.7, np.repeat(rng.random(50) < 0.7, 8)
+
+    def width(success: Any, groups: Any) -> float:
+        ends = share_interval(success, groups)
+        assert ends is not None
+        return ends[1] - ends[0]
+
+    assert width(unlike, groups) < 1.4 * width(unlike, None)
+    assert width(copied, groups) == pytest.approx(np.sqrt(8) * width(copied, None), rel=0.05)
+    assert share_interval(np.ones(400, bool), groups) == pytest.approx(wilson(50, 50))
+    assert share_interval(np.ones(0, bool), groups[:0]) is None
+
+
+def test_a_group_of_one_row_changes_nothing() -> None:
+    label, score, missed = drawn(np.random.default_rng(1), 1_000)
+    given: dict[str, Any] = {"missed": missed, "alarm": 5.0}
+
+    found = bootstrap(label, score, 0.4, **given, groups=np.arange(1_000))
+
+    for name, ends in bootstrap(label, score, 0.4, **given).items():
+        assert ends is not None
+        assert found[name] == pytest.approx(ends, rel=0.05), name
 
 
 def test_drawing_rows_that_no_metric_tells_apart_as_one_number_changes_nothing() -> None:
@@ -184,9 +290,8 @@ def test_intervals_are_ordered_and_never_without_width_for_a_share(
 def test_intervals_of_one_class_are_none() -> None:
     found = bootstrap(np.zeros(9, np.int8), np.full(9, 0.2), 0.5, missed=np.ones(9), alarm=1.0)
 
-    assert {name: ends for name, ends in found.items() if ends is not None} == {
-        "cost_per_10000": (0.0, 0.0)
-    }
+    # Not even of the cost: what a fraud let through would cost is not known.
+    assert set(found.values()) == {None}
 
 
 def test_precision_at_takes_the_highest_scores_of_each_day() -> None:
@@ -211,8 +316,16 @@ def test_precision_at_without_days_counts_per_ten_thousand() -> None:
     found = {p.k: p for p in precision_at(None, label, score)}
 
     assert {p.per for p in found.values()} == {"10,000 payments"}
-    assert (found[1].alerts, found[1].precision, found[1].recall) == (2, 1.0, 2 / 3)
+    assert 1 not in found  # two alerts are too few to tell a share by
     assert (found[5].alerts, found[5].precision, found[5].recall) == (10, 0.3, 1.0)
+
+
+@given(rows=st.integers(1, 30_000))
+def test_alerts_without_days_are_rounded_and_their_rate_is_true(rows: int) -> None:
+    for at in precision_at(None, np.arange(rows) % 2, np.linspace(1, 0, rows)):
+        assert at.alerts == round(at.k * rows / 10_000) >= 10
+        assert at.rate == pytest.approx(at.alerts / rows * 10_000)
+        assert abs(at.rate - at.k) <= 0.051 * at.k
 
 
 def test_slices_part_the_rows_and_name_what_is_weak(spec: DatasetSpec) -> None:
@@ -261,6 +374,48 @@ def test_a_missed_fraud_or_two_make_no_slice_weak(spec: DatasetSpec) -> None:
     found = evaluate(dataset, probability, 0.5, missed=label.astype(float), alarm=1.0).slices
 
     assert {s.value: s.weak for s in found} == {"a": False, "b": False, "c": True}
+
+
+def test_slices_of_a_model_without_weakness_are_seldom_called_weak(spec: DatasetSpec) -> None:
+    """Some sixty slices of 200 frauds that are found blindly: one weak one in twenty models."""
+    rng = np.random.default_rng(2)
+    names = ("Category", "paymentMethod", "fraudPattern")
+    weak, most, trials = 0, 0, 60
+    for _ in range(trials):
+        label = np.repeat(np.array([1, 0], np.int8), 200)
+        columns = {n: pd.Series(rng.integers(0, 20, 400).astype(str), dtype=object) for n in names}
+        alert = (rng.random(400) < 0.7) & (label == 1)
+        found = slices(dataset_of(spec, label=label, **columns), alert)
+        weak += any(s.weak for s in found)
+        most = max(most, len(found))
+
+    assert most == 60
+    assert weak <= 0.15 * trials
+
+
+def test_copies_of_a_missed_fraud_make_no_slice_weak(spec: DatasetSpec) -> None:
+    names = ["a"] * 100 + ["b"] * 6
+    label = np.ones(106, np.int8)
+    dataset = dataset_of(spec, label=label, Category=pd.Series(names, dtype=object))
+    alert, own = np.array(names) == "a", np.arange(106)
+
+    def weak(groups: Any) -> list[str]:
+        return [s.value for s in slices(dataset, alert, groups=groups) if s.weak]
+
+    assert weak(None) == weak(own) == ["b"]
+    assert weak(np.where(alert, own, 100 + own % 2)) == []
+
+
+@given(data=st.data(), every=st.integers(1, 12))
+def test_the_chance_of_a_slice_is_counted(data: st.DataObject, every: int) -> None:
+    hits = data.draw(st.integers(0, every))
+    frauds = data.draw(st.integers(0, every))
+    found = data.draw(st.integers(0, min(frauds, hits)))
+    picks = list(combinations([1] * hits + [0] * (every - hits), frauds))
+
+    assert _chance(found, frauds, hits, every) == pytest.approx(
+        sum(sum(pick) <= found for pick in picks) / len(picks)
+    )
 
 
 @given(
@@ -316,6 +471,30 @@ def test_an_evaluation_is_plain_json_and_adds_up(dataset: Dataset) -> None:
     assert sum(w.rows for w in found.over_time) == len(label)
 
 
+def test_twins_are_counted_and_left_out(dataset: Dataset) -> None:
+    label = dataset.label
+    rng = np.random.default_rng(0)
+    probability = rng.beta(1, 30, len(label))
+    missed = missed_costs(dataset.spec.costs, dataset.columns, len(dataset))
+    seen = (label == 1) & (np.arange(len(label)) % 2 == 0)
+    seen[:100] = True
+    probability[seen] = 0.9
+
+    def twins(seen: Any) -> Twins | None:
+        return evaluate(dataset, probability, 0.2, missed=missed, alarm=5.0, seen=seen).twins
+
+    found = twins(seen)
+
+    assert found is not None
+    assert found.metrics == Metrics.of(
+        label[~seen], probability[~seen], 0.2, missed=missed[~seen], alarm=5.0
+    )
+    assert (found.rows, found.frauds) == (seen.sum(), label[seen].sum())
+    assert twins(np.zeros(len(label), bool)) == Twins(0, 0, None)
+    assert twins(np.ones(len(label), bool)) == Twins(len(label), int(label.sum()), None)
+    assert twins(None) is None
+
+
 def test_rows_of_one_class_are_evaluated_all_the_same(dataset: Dataset) -> None:
     legitimate = dataset.take(dataset.label == 0)
 
@@ -369,7 +548,7 @@ def test_the_best_column_is_the_one_that_tells(dataset: Dataset) -> None:
     best, other = best_column(tells), best_column(tells, exclude=["accountAgeDays"])
 
     assert best is not None
-    assert (best.name, best.skill, best.rising) == ("accountAgeDays", 1.0, False)
+    assert (best.name, best.skill, best.read) == ("accountAgeDays", 1.0, "lower")
     assert average_precision(label, best.score(tells)) == 1
     assert other is not None
     assert other.name != "accountAgeDays"
@@ -406,6 +585,59 @@ def test_missingness_is_not_what_a_single_column_is_judged_by(spec: DatasetSpec)
     amount = np.where(label == 1, np.nan, 10.0 + np.arange(1_000) % 7)
 
     best = best_column(dataset_of(spec, label=label, amount=amount))
+
+    assert best is not None
+    assert best.skill < 0.1
+
+
+def test_a_number_that_is_a_code_is_read_by_ranges(spec: DatasetSpec) -> None:
+    """51 is every fraud, and 0 to 91 the others: neither high nor low values tell."""
+    rng = np.random.default_rng(0)
+    rows = 5_000
+    label = (rng.random(rows) < 0.02).astype(np.int8)
+    code = np.where(label == 1, 51.0, rng.choice([0.0, 5.0, 12.0, 54.0, 91.0], rows))
+    amount = rng.exponential(50, rows)
+    made = dataset_of(spec, label=label, numItems=code, amount=amount)
+
+    best = best_column(made)
+
+    assert best is not None
+    assert (best.name, best.read) == ("numItems", "ranges")
+    assert best.skill > 0.99
+    assert best.label == "numItems, by the rate of each range"
+    assert average_precision(label, best.score(made)) == 1
+    new = dataset_of(spec, numItems=np.array([51.0, 0.0, np.nan, -1.0]))
+    score = best.score(new)
+    assert score[0] > 0.5 > score[2] == score[3] == pytest.approx(label.mean())
+    assert score[1] < score[2]
+
+
+def test_ranges_of_a_continuous_number_are_found_and_noise_is_not(spec: DatasetSpec) -> None:
+    rng = np.random.default_rng(0)
+    rows = 20_000
+    label = (rng.random(rows) < 0.05).astype(np.int8)
+    band = np.where(label == 1, rng.uniform(40, 60, rows), rng.uniform(0, 100, rows))
+    given: dict[str, Any] = {"label": label, "accountAgeDays": rng.random(rows)}
+
+    best = best_column(dataset_of(spec, **given, amount=band))
+    noise = best_column(dataset_of(spec, **given))
+
+    assert best is not None
+    assert (best.name, best.read) == ("amount", "ranges")
+    assert 0.1 < best.skill < 0.3
+    assert noise is not None
+    assert noise.skill < 0.02
+
+
+def test_copies_do_not_make_noise_tell(spec: DatasetSpec) -> None:
+    rng = np.random.default_rng(0)
+    rows = 2_000
+    label = (rng.random(rows) < 0.05).astype(np.int8)
+    names = pd.Series([f"m{i}" for i in rng.integers(0, 5_000, rows)], dtype=object)
+    frame = pd.DataFrame({"label": label, "Category": names, "amount": rng.random(rows)})
+    thrice = pd.concat([frame] * 3, ignore_index=True)
+
+    best = best_column(Dataset(thrice, spec, "made", pd.DataFrame(columns=["line"])))
 
     assert best is not None
     assert best.skill < 0.1

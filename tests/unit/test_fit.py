@@ -103,7 +103,13 @@ def test_a_bundle_says_truly_how_it_was_made_and_how_it_measured(
             part.label, bundle.score(part.columns), bundle.choice.threshold,
             missed=missed, alarm=dataset.spec.costs.false_alarm,
         )  # fmt: skip
-        assert bundle.card["metrics"][name] == found.to_dict()
+        told = bundle.card["metrics"][name]
+        assert told == found.to_dict() | {"brier": told["brier"]}
+        if name == "test":
+            assert told["brier"] == found.brier
+        else:  # judged by calibrators that had not seen the row
+            blind = bundle.evaluation["calibration"]["after"]["brier"]
+            assert told["brier"] == pytest.approx(blind)
     for name in ("train", "validation"):
         hashes = row_identities(dataset.take(getattr(parts, name)))
         np.testing.assert_array_equal(bundle.trained_on[name], np.sort(hashes))
@@ -148,6 +154,9 @@ def test_columns_the_audit_excludes_are_not_learned_from(
     [
         ({"family": "perceptron"}, "no model family 'perceptron'"),
         ({"params": {"depth": 3}}, "no parameter depth"),
+        ({"params": {"n_estimators": 10.5}}, "n_estimators must be a whole number from 1"),
+        ({"params": {"n_estimators": 0}}, "n_estimators must be a whole number from 1"),
+        ({"params": {"learning_rate": -1.0}}, "learning_rate must be a number from"),
         ({"policy": "best"}, "no threshold policy 'best'"),
         ({"smote": -0.5}, "SMOTE"),
         ({"smote": 1.5}, "SMOTE"),

@@ -79,7 +79,7 @@ def test_a_recipe_is_judged_by_the_mean_of_its_folds_at_natural_prevalence(
 
     found = judge(tried, prepared)
 
-    scores = [fit_model(f.fit, f.fit_label, tried).probability(f.held_out) for f in prepared]
+    scores = [fit_model(f.fit, f.fit_label, tried)[0].probability(f.held_out) for f in prepared]
     areas = [
         average_precision_score(f.held_out_label, s) for f, s in zip(prepared, scores, strict=True)
     ]

@@ -80,7 +80,7 @@ def test_a_piece_without_a_good_row_is_empty_and_all_of_it_is_listed(
     assert lines == list(range(702, 1402))
 
 
-def test_a_row_that_is_too_long_is_an_error_of_its_piece(
+def test_a_row_that_is_too_long_is_set_aside_with_its_line(
     reference: Reference, bundle: ModelBundle, payments: pd.DataFrame, tmp_path: Path
 ) -> None:
     lines = payments.to_csv(index=False).splitlines()
@@ -91,9 +91,13 @@ def test_a_row_that_is_too_long_is_an_error_of_its_piece(
 
     answers = [scorer({"number": np.array([i])}) for i in range(len(cut.pieces))]
 
-    errors = [told for a in answers if (told := a.column("error")[0].as_py())]
-    assert len(errors) == 1
-    assert "line 3001" in errors[0]
+    assert {a.column("error")[0].as_py() for a in answers} == {""}
+    assert sum(a.column("rows")[0].as_py() for a in answers) == len(payments) - 1
+    assert sum(a.column("bad")[0].as_py() for a in answers) == 1
+    wanted = lines[0].count(",") + 1
+    assert b"".join(a.column("rejected")[0].as_py() for a in answers).decode() == (
+        f"3001,the row,{wanted} values,{wanted + 1} values\n"
+    )
 
 
 def test_files_of_a_folder_must_have_the_same_columns(

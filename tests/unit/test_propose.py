@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import string
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from training.data import check, read_csv
 from training.errors import DataRefused
-from training.propose import Proposal, propose, spec_name
+from training.propose import Proposal, propose, spec_name, titled
+from training.read import head
 from training.spec import DatasetSpec
 
 RNG = np.random.default_rng(5)
@@ -111,7 +114,7 @@ def test_payments_keep_the_spec_proposed_for_them(
 def test_the_real_file_keeps_the_spec_proposed_for_it(
     shared_data: Path, file: str, tmp_path: Path
 ) -> None:
-    frame = read_csv(shared_data / file, source=file)
+    frame = head(shared_data / file, 100_000)
 
     proposal = propose(frame, name="real")
 
@@ -158,9 +161,20 @@ def test_card_payments_have_a_spec() -> None:
         ("isFlagged", FRAUD, "may not be known when the payment is decided"),
         ("copy", np.where(FRAUD, "b", "a"), "the same as the label"),
         ("how", np.where(FRAUD, "gang", None), "missing on 0.0% of the frauds and 100.0%"),
+        (
+            "device",
+            np.where(FRAUD | (np.arange(ROWS) % 7 == 1), None, 1.5),
+            "on 100.0% of the frau",
+        ),
         ("lastSeen", ["2026-01-01", "2026-01-02", None, None] * 50, "time that not every row has"),
         ("score", ["1.5"] * 150 + ["2.5"] * 49 + ["?"], "'\\?' is none"),
-        ("ratio", [np.inf, *range(1, ROWS)], "not finite"),
+        ("ratio", [np.inf, *range(1, ROWS)], "'inf' is not finite"),
+        ("ratios", ["-inf", *map(str, range(1, ROWS))], "'-inf' is not finite"),
+        ("price", [f"${i % 90}.50" for i in range(ROWS)], r"90 different texts such as '\$0\.50'"),
+        ("Time", [1.7e12 + 1e5 * i for i in range(ROWS)], "too large for seconds.*divide it by 1"),
+        ("ts", [1.7e12 - 1e5 * i for i in range(ROWS)], "too large for seconds"),
+        ("chargedBack", RNG.random(ROWS), "may not be known when the payment is decided"),
+        ("declined", ["a", "b"] * (ROWS // 2), "may not be known when the payment is decided"),
         ("note", ["x" * 201] + ["y"] * (ROWS - 1), "more than 200 characters"),
     ],
 )
@@ -189,6 +203,9 @@ def test_a_column_that_should_feed_no_model_is_kept_from_it(
         ("store_id", [1, 2, 3, 4] * 50, {"type": "category", "categories": ("1", "2", "3", "4")}),
         ("colour", ["red", "red", "blue", ""] * 50, {"type": "category", "example": "red"}),
         ("town", [f"town {i}" for i in range(40)] * 5, {"type": "category", "categories": ()}),
+        ("brand", [b"visa", b"\xff"] * 100, {"categories": ("visa", "\ufffd")}),
+        ("screen_resolution", ["1x2", "3x4"] * 100, {"role": "feature", "type": "category"}),
+        ("reviews_count", [1, 2, 3, 4] * 50, {"role": "feature", "type": "number"}),
         ("card", ["visa", "amex"] * 100, {"role": "feature", "type": "category"}),
         ("user", [f"u{i}" for i in range(50)] * 4, {"role": "entity", "type": "text"}),
         ("cc_num", [10**15 + i for i in range(50)] * 4, {"role": "entity", "type": "text"}),
@@ -223,6 +240,64 @@ def test_a_frame_without_rows_or_with_two_columns_of_one_name_is_refused() -> No
         propose(pd.DataFrame({"a": [], "label": []}), name="mine")
     with pytest.raises(DataRefused, match="'a' twice"):
         propose(pd.DataFrame([[1, 2, 0]], columns=["a", "a", "label"]), name="mine")
+
+
+def test_milliseconds_leave_the_order_of_rows_to_a_column_that_can_give_it() -> None:
+    seconds = [1.7e9 + 100 * i for i in range(ROWS)]
+    columns = {"ts": [s * 1000 for s in seconds], "time": seconds}
+
+    spec = _beside_label(**columns).spec
+
+    assert (spec.timestamp, spec.columns["ts"].role) == ("time", "annotation")
+
+
+def test_bytes_are_read_as_texts() -> None:
+    frame = pd.DataFrame(
+        {"amount": [b"1.5", b"2", None, b"3"] * 50, "brand": [b"visa", b"\xff"] * 100,
+         "note": [b"%d" % i for i in range(ROWS)], "label": FRAUD}
+    )  # fmt: skip
+
+    spec = propose(frame, name="mine").spec
+    dataset = check(frame, spec, source="file")
+
+    assert dataset.rejected.empty
+    assert dataset.columns["amount"][:2].tolist() == [1.5, 2]
+    assert set(dataset.columns["brand"]) == {"visa", "\ufffd"}
+
+
+def test_a_name_that_is_none_leaves_its_column_out_and_harms_nobody() -> None:
+    proposal = _beside_label(
+        **{"": range(ROWS), "a\x1b[2J": FRAUD, "b\u202e": FRAUD, "cardholder" * 26 + "zz": FRAUD}
+    )
+
+    assert list(proposal.spec.columns) == ["amount"]
+    assert [titled(name) for name in proposal.reasons][2:5] == [
+        "the column without a name", "a\\x1b[2J", "b\\u202e",
+    ]  # fmt: skip
+    assert "# the column without a name: Left out: a name has 1 to 100" in proposal.toml()
+    assert "\x1b" not in proposal.toml()
+
+
+@pytest.mark.parametrize("name", ["cardholder" * 9 + "zz", "custname" * 12, "cc" * 49 + "!"])
+def test_no_name_keeps_it_busy(name: str) -> None:
+    started = time.process_time()
+
+    assert _beside_label(**{name: [1, 2] * 100}).spec.columns[name].role == "feature"
+    assert time.process_time() - started < 2
+
+
+def test_the_texts_of_one_column_are_held_at_a_time() -> None:
+    rows, wide = 2_000, 40
+    towns = pd.Series(np.arange(rows) % 500).astype("str")
+    columns = {f"c{i}": f"town {i} " + towns for i in range(wide)}
+    frame = pd.DataFrame(columns | {"amount": RNG.random(rows), "label": np.arange(rows) % 10 == 0})
+
+    tracemalloc.start()
+    propose(frame, name="mine")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < wide * rows * 8  # one pointer to a text for each value
 
 
 # --- anything at all ---

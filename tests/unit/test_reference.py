@@ -177,6 +177,7 @@ def test_rare_values_of_a_category_with_many_are_not_called_unknown() -> None:
     assert len(counts.columns["c"]) == MOST_VALUES + 2
     assert counts.columns["c"][-2] == 750
     assert reference.unknown(counts)["c"] == 0
+    assert reference.other(counts)["c"] == 0.75
 
 
 def test_scores_are_told_apart_where_decisions_are_made() -> None:

@@ -13,6 +13,7 @@ from training.audit import audit
 from training.bundle import ModelBundle
 from training.data import Dataset
 from training.fit import Recipe, train
+from training.spec import DatasetSpec
 from training.split import Split
 from tuning.objective import METRIC
 from tuning.select import ENOUGH_FRAUDS, TIE, gate, winner
@@ -112,3 +113,16 @@ def test_rows_that_either_model_has_learned_from_are_left_out(
 
     for candidate, champion in ((bundle, blank), (blank, bundle), (bundle, guesser)):
         assert f"on {len(fresh):,} rows" in gate(candidate, champion, together).reason
+
+
+def test_rows_are_known_again_under_the_spec_each_model_was_made_with(
+    bundle: ModelBundle, guesser: ModelBundle, dataset: Dataset
+) -> None:
+    content = dataset.spec.to_dict()
+    content["columns"]["amount"]["required"] = True
+    stricter = DatasetSpec.from_dict(content)
+    rows = replace(dataset, spec=stricter)
+
+    for candidate, champion in ((bundle, guesser), (guesser, bundle)):
+        kept = gate(candidate, champion, rows).reason.split(" rows")[0].rsplit(" ", 1)[-1]
+        assert int(kept.replace(",", "")) <= 900  # the test rows: the rest was learned from

@@ -75,6 +75,11 @@ def test_a_column_says_in_words_what_a_value_must_be(column: Column, expectation
         (_with(zzz=1), "zzz: there is no such field; there are name, label, label_values"),
         (_with(name="No Capitals"), "name: should be 1 to 63 lower-case letters"),
         (_with(label=3), "label: should be a text, is 3; write it in quotes: \"3\""),
+        (_with(label=""), "label: a name has 1 to 100 printable characters"),
+        (_with(label="y\n"), "label: a name has 1 to 100 printable characters"),
+        (_with(label_values=["", "1"]), "label_values: '' is never found"),
+        (_with(label_values=["no ", "yes"]), "label_values: 'no ' is never found"),
+        (_with(label_values=["no", "NULL"]), "label_values: 'NULL' is never found"),
         (_with(label="x"), "label: the label 'x' is listed among the columns"),
         (_with(label_values=["0"]), "label_values: should be two texts, is ['0']"),
         (_with(label_values=["a", "b", "c"]), "two texts, is ['a', 'b', 'c']"),
@@ -85,6 +90,10 @@ def test_a_column_says_in_words_what_a_value_must_be(column: Column, expectation
         (_with(columns={"t": {"role": "annotation", "type": "text"}}), "no column has the role"),
         (_with(columns={"x": {}, " bad": {}}), 'columns." bad": a name has 1 to 100 printable'),
         (_with(columns={"x": {}, "two\nlines": {}}), 'columns."two\\nlines": a name has'),
+        (_with(columns={"x": {}, "two\x7f": {}}), 'columns."two\\x7f": a name has'),
+        (_with(columns={"x": {}, "two\x9b": {}}), 'columns."two\\x9b": a name has'),
+        (_with(columns={"x": {}, "a\u202eb": {}}), 'columns."a\\u202eb": a name has'),
+        (_with(columns={"x": {}, "": {}}), 'columns."": a name has 1 to 100'),
         (_with(columns={"x": {}, "n" * 101: {}}), "a name has 1 to 100 printable characters"),
         (_with(costs={"missed_fraud": -1}), "costs.missed_fraud: should be 0 or more, is -1"),
         (_with(costs={"amount": "d"}), "costs.amount: 'd' is no number among the inputs"),
@@ -97,6 +106,12 @@ def test_a_column_says_in_words_what_a_value_must_be(column: Column, expectation
         (_column(minimum=True), "columns.z.minimum: should be a number, is true"),
         (_column(required="yes"), "columns.z.required: should be true or false, is 'yes'"),
         (_column(example=[1]), "columns.z.example: should be a number or a text, is [1]"),
+        (_column(example="zzz"), "columns.z.example: should be a number, is 'zzz'"),
+        (_column(type="boolean", example="yes"), "columns.z.example: should be 0 or 1, is 'yes'"),
+        (_column(type="boolean", example=5), "columns.z.example: should be 0 or 1, is 5"),
+        (_column(type="category", example=5), 'write it in quotes: "5"'),
+        (_column(type="category", categories=["a", " "]), "categories: holds an empty text"),
+        (_column(type="category", categories=["a", "b", "a"]), "holds 'a' more than once"),
         (_column(type="text"), "columns.z.type: a feature is a number, a category or a boolean"),
         (_column(role="timestamp", type="category"), "columns.z.type: a timestamp is a text"),
         (_column(role="entity"), "columns.z.type: a column with the role 'entity' has the type"),
@@ -117,6 +132,7 @@ def test_a_column_says_in_words_what_a_value_must_be(column: Column, expectation
         (_feature(kind="ratio", numerator="x", denominator="c"), "a ratio needs a number, and 'c'"),
         (_feature(kind="bins", input="x", edges=[2, 1], labels=["a", "b", "c"]), "edges must rise"),
         (_feature(kind="bins", input="x", edges=[1], labels=["a"]), "1 edges need 2 labels"),
+        (_feature(kind="bins", input="x", edges=[float("nan")], labels=["a", "b"]), "edges[0]: sh"),
         (_feature(kind="bins", input="x", edges=[], labels=["a"]), "f.edges: should hold at"),
         (_feature(kind="rato"), "f.kind: should be 'cross', 'ratio' or 'bins', is 'rato'; did"),
         (_feature(left="c"), "features.f.kind: is missing, should be 'cross', 'ratio' or 'bins'"),
@@ -131,6 +147,10 @@ def test_a_mistake_is_named_and_is_the_only_one(content: dict[str, Any], mistake
     (found,) = caught.value.mistakes
     assert mistake in str(found)
     assert str(caught.value) == f"spec: {found}"
+
+
+def test_an_example_may_lie_outside_the_range_as_in_models_made_before() -> None:
+    assert mistakes(_column(minimum=0, maximum=1, integer=True, example=7.5)) == []
 
 
 def test_a_feature_cannot_be_made_from_what_is_no_feature() -> None:

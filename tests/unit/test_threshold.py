@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training.errors import UsageError
+from training.errors import DataRefused, UsageError
 from training.spec import Costs, DatasetSpec
 from training.threshold import DEFAULT_POLICY, Curve, Policy, missed_costs
 
@@ -204,6 +204,19 @@ def test_if_all_scores_are_equal_a_policy_takes_every_row_or_none(
     assert (choice.alerts_per_10000, choice.met) == (alerts / 4 * 10_000, met)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_without_a_fraud_every_score_is_0_and_nothing_is_alerted_on(policy: str) -> None:
+    with np.errstate(all="raise"):
+        curve = _curve([0, 0, 0], [0.1, 0.9, 0.9])
+        choice = Policy.parse(policy).choose(curve)
+        table = curve.frame()
+
+    assert (table[["precision", "recall", "f1"]] == 0).all(axis=None)
+    assert (choice.precision, choice.recall, choice.f1) == (0, 0, 0)
+    assert (choice.threshold > 0.9, choice.alerts_per_10000, choice.cost_per_10000) == (True, 0, 0)
+    assert choice.met == (">=" not in policy)
+
+
 def test_costs_that_differ_by_rounding_alone_are_equal_and_the_highest_threshold_wins() -> None:
     # 0.1 + 0.2 > 0.3 in floats: letting both frauds through costs an ulp more than the alarm.
     curve = Curve.of(
@@ -246,6 +259,7 @@ PRICED = DatasetSpec.from_dict(
         ("min-cost", PRICED.costs, "min-cost"),
         ("max-f1", PRICED.costs, "max-f1"),
         ("min-cost=200:5", Costs(missed_fraud=200, false_alarm=5), "min-cost=200:5"),
+        ("min-cost=2e2:.5e1", Costs(missed_fraud=200, false_alarm=5), "min-cost=2e2:.5e1"),
         (" min-cost = .5 : 0 ", Costs(missed_fraud=0.5, false_alarm=0), "min-cost=.5:0"),
         ("min-cost=fee:5", Costs(missed_fraud=70, false_alarm=5, amount="fee"), "min-cost=fee:5"),
         (
@@ -265,16 +279,55 @@ def test_a_policy_has_its_own_costs_or_those_of_the_spec(
     assert Policy.parse(policy.text) == policy
 
 
-@pytest.mark.parametrize("column", ["shop", "y", "nothing"])
+@pytest.mark.parametrize("column", ["shop", "y", "nothing", "nan", "inf", "1_000", "0x10", "1 0"])
 def test_costs_by_a_column_that_is_no_number_are_refused_with_those_there_are(column: str) -> None:
     with pytest.raises(UsageError, match=f"{column}.*there are sum: EUR, fee"):
         Policy.parse(f"min-cost={column}:5").costs(PRICED)
 
 
-@pytest.mark.parametrize("costs", ["-1:5", "nan:5", "inf:5", "1e13:5", "100:9999999999999"])
+@pytest.mark.parametrize(
+    "costs", ["-1:5", "1e13:5", "1e999:5", "100:9999999999999", "100:-5", "100:1e13", "fee:-1"]
+)
 def test_costs_out_of_range_are_refused_with_their_limits(costs: str) -> None:
     with pytest.raises(UsageError, match="must be 0 or more and at most 1e"):
         Policy.parse(f"min-cost={costs}")
+
+
+@pytest.mark.parametrize("name", ["nan", "inf", "1_000", "1e", "1,5"])
+def test_a_column_may_have_any_name_that_is_no_decimal_number(name: str) -> None:
+    spec = DatasetSpec.from_dict({"name": "odd", "label": "y", "columns": {name: {}}})
+
+    assert Policy.parse(f"min-cost={name}:5").costs(spec).amount == name
+
+
+@given(number=st.decimals(0, 10**12, allow_nan=False, places=3) | st.floats(0, 1e12))
+def test_both_sides_of_the_colon_take_the_same_numbers(number: object) -> None:
+    policy = Policy.parse(f"min-cost={number}:{number}")
+
+    assert policy.missed == policy.alarm == float(str(number))
+
+
+@pytest.mark.parametrize(
+    ("fee", "message"),
+    [
+        (None, "payments.csv: the policy 'min-cost=fee:5' needs .* 'fee'; .* no such column"),
+        ([np.nan, np.nan], "payments.csv: .* 'fee'; they are missing in all 2 rows"),
+    ],
+)
+def test_data_without_the_amounts_a_policy_names_are_refused(
+    fee: list[float] | None, message: str
+) -> None:
+    columns = {"other": np.array([1.0, 2.0])} | ({} if fee is None else {"fee": np.array(fee)})
+
+    with pytest.raises(DataRefused, match=message):
+        Policy.parse("min-cost=fee:5").require(columns, "payments.csv")
+    # What the policy does not name itself has the spec's flat cost to stand in.
+    for text in ("min-cost", "min-cost=100:5", "max-f1"):
+        Policy.parse(text).require(columns, "payments.csv")
+
+
+def test_one_known_amount_is_enough_for_a_policy_that_names_the_column() -> None:
+    Policy.parse("min-cost=fee:5").require({"fee": np.array([np.nan, 3.0])}, "payments.csv")
 
 
 def test_a_missed_fraud_costs_its_amount_where_that_is_known() -> None:
@@ -300,10 +353,11 @@ def test_the_default_policy_is_one() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "f1", "max-f2", "recall", "recall>=", "recall<=0.9", "recall>=90%", "recall>=-1",
-        "precision>=nan", "min-cost=", "min-cost=5", "min-cost=amount", "min-cost=:5",
-        "min-cost=100:", "min-cost=100:-5", "min-cost=100:1e3", "min-cost=100:1.0.0", "min-cost<=5",
-        "alert-rate>=0.1", "alert-rate<=1e-2", "max-fbeta", "max-f1 max-f1",
+        "", "f1", "max-f2", "recall", "recall>=", "recall<=0.9", "recall>=90%", "recall>=.",
+        "precision>=nan", "precision>=1.0.0", "alert-rate<=.", "alert-rate>=0.1",
+        "alert-rate<=1_0", "min-cost=", "min-cost=5", "min-cost=amount", "min-cost=:5",
+        "min-cost=100:", "min-cost=100:fee", "min-cost=100:1_000", "min-cost=100:1.0.0",
+        "min-cost=100:nan", "min-cost<=5", "max-fbeta", "max-f1 max-f1",
     ],
 )  # fmt: skip
 def test_a_text_that_is_no_policy_is_refused_with_those_there_are(text: str) -> None:
@@ -313,8 +367,8 @@ def test_a_text_that_is_no_policy_is_refused_with_those_there_are(text: str) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["recall>=0", "recall>=1.1", "precision>=2", "precision>=1.0.0", "alert-rate<=.",
-     "alert-rate<=0.0", "max-fbeta=0"],
+    ["recall>=0", "recall>=-1", "recall>=1.1", "precision>=2", "precision>=1e999",
+     "alert-rate<=0.0", "max-fbeta=0", "max-fbeta=1e4"],
 )  # fmt: skip
 def test_a_number_out_of_range_is_refused_with_its_limit(text: str) -> None:
     with pytest.raises(UsageError, match="must be above 0"):

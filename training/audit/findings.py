@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
-
-import numpy as np
-import pandas as pd
+from typing import Literal, Self
 
 from training.audit.probe import Probe
 from training.audit.profiles import ColumnProfile
-from training.data import Dataset
 from training.reference import LARGE, MODERATE, Counts, Reference, chance
 from training.spec import HOUR_OF_DAY, Column
-from training.split import Split, row_hashes, row_identities
 
 SEPARATES = 0.95
 """Skill from which a column tells the classes apart alone."""
 STRONG = 0.7
 """Skill above which a column is worth a second look."""
-MISSINGNESS_TELLS = 0.5
-"""Skill from which the mere absence of a value gives the label away."""
-LATER = (
-    "chargeback", "dispute", "refund", "settle", "resol", "review", "flagged", "label", "fraud",
-    "investigat", "confirmed", "reversal", "reversed", "verdict", "outcome",
+# Beginnings of words in a column's name for what is known only after a payment.
+_LATER = (
+    "settle", "dispute", "refunded", "flagged", "investigat", "confirmed", "reversal", "reversed",
+    "verdict", "outcome", "decision", "decided", "declin", "blocked", "recover", "writeoff",
+    "writtenoff", "finalstatus", "labelled", "labeled", "resolved", "reviewed",
 )  # fmt: skip
-"""Beginnings of words in a column's name for what is known only after a payment."""
+_LATER_WORDS = frozenset({
+    "after", "cb", "closed", "label", "labels", "loss", "losses", "refund", "refunds",
+    "resolution", "review",
+})  # fmt: skip
+_LATER_PARTS = ("fraud", "chargeback", "chargedback")  # anywhere in a word
+# What "label" and "resolution" are harmless beside.
+_THINGS = frozenset({"product", "item", "price", "brand", "screen", "display", "image", "video"})
 
+_FEW_FRAUDS, _ENOUGH_FRAUDS = 8, 20  # to judge a quick model by
 _CLOCK_HOURS = 12  # payments by the hour that span less than this are no clock
 _UNKNOWN = 0.05  # share of rows with values never seen in training that is worth a note
-_DEVIATIONS = 4  # of the fraud rate between two parts, before it is called a change
 
 Severity = Literal["error", "warning", "note"]
 
@@ -58,19 +58,67 @@ class Finding:
     message: str
 
 
+@dataclass(frozen=True)
+class Later:
+    """A later part of the split beside the training rows.
+
+    Attributes
+    ----------
+    chance
+        Per column, the PSI that chance alone hardly exceeds.
+    rare
+        Per category, the share of the part's rows with values that have no bin of their own, and
+        the same of the training rows.
+    """
+
+    chance: dict[str, float]
+    rare: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, reference: Reference, counts: Counts) -> Self:
+        """Compare a part, counted in the bins of the training rows."""
+        before, now = reference.other(reference.counts), reference.other(counts)
+        return cls(
+            chance(reference.counts, counts), {name: (now[name], before[name]) for name in now}
+        )
+
+
+def of_probe(quick: Probe, separating: Sequence[str]) -> Iterator[Finding]:
+    """What is to be said about a quick model without the columns that separate alone."""
+    trial = quick.without(*separating)
+    if trial is None or quick.frauds < _FEW_FRAUDS:
+        return
+    common = quick.frauds / quick.rows
+    # A few frauds may be found by luck, and hardly one by one in front of all other rows.
+    least = SEPARATES if quick.frauds >= _ENOUGH_FRAUDS else 1 - 1e-9
+    if (trial.pr_auc - common) / (1 - common) < least:
+        return
+    rest = f"without {', '.join(separating)}" if separating else "on the columns together"
+    yield Finding(
+        "warning", "near-perfect", None,
+        f"A quick model {rest} has PR-AUC {trial.pr_auc:.3f} on {quick.frauds:,} frauds it was not "
+        f"fitted on, though no column of these separates the classes alone. Check that all are "
+        f"known before a payment is decided",
+    )  # fmt: skip
+
+
+def later(name: str) -> bool:
+    """Whether a column's name speaks of what is known only after a payment is decided."""
+    return _later_word(name) is not None
+
+
 def of_column(
     profile: ColumnProfile,
     column: Column,
-    reference: Reference,
-    later: Mapping[str, Counts],
+    parts: Mapping[str, Later],
     quick: Probe | None,
 ) -> Iterator[Finding]:
     """What is to be said about one column.
 
     Parameters
     ----------
-    reference, later
-        The bins of the training rows, and the later parts of the split counted in them.
+    parts
+        The later parts of the split.
     quick
         Models with and without the separating columns.
     """
@@ -78,10 +126,15 @@ def of_column(
     if profile.distinct == 0:
         yield Finding("warning", "empty", name, f"{name} holds no value at all")
         return
-    tells = profile.missing_skill >= MISSINGNESS_TELLS
-    if tells:
-        yield Finding("error", "missingness-tells", name, _missingness(profile))
-    if word := _later(name):
+    tells = profile.absence == "tells"
+    if profile.absence:
+        yield Finding(
+            "error" if tells else "warning",
+            "missingness-tells" if tells else "missingness-differs",
+            name,
+            _missingness(profile),
+        )
+    if word := _later_word(name):
         yield Finding(
             "warning", "future", name,
             f"{name} speaks of {word!r}, which is often known only after a payment is decided. If "
@@ -90,7 +143,7 @@ def of_column(
     if profile.constant is not None:
         yield Finding("warning", "constant", name,
                       f"{name} is always {profile.constant}: no signal")  # fmt: skip
-        yield from _drift(profile, reference, later)
+        yield from _drift(profile, parts)
         return
     if profile.skill >= SEPARATES and not tells:
         yield Finding("error", "separates", name, _separates(profile, quick))
@@ -115,21 +168,7 @@ def of_column(
                 f"{name} is taken as the {HOUR_OF_DAY} but does not look like a clock: "
                 f"{profile.distinct} distinct values, all between {low:.2f} and {high:.2f}",
             )  # fmt: skip
-    yield from _drift(profile, reference, later)
-
-
-def of_file(dataset: Dataset, parts: Split) -> Iterator[Finding]:
-    """What is to be said about the rows and the split."""
-    if bad := dataset.bad_rows:
-        yield Finding("warning", "rows-rejected", None,
-                      f"{bad:,} rows break the spec and were set aside")  # fmt: skip
-    absent = [name for name in dataset.spec.inputs if name not in dataset.frame]
-    if absent:
-        yield Finding("note", "columns-absent", None,
-                      f"The file lacks {', '.join(absent)}; the model does without")  # fmt: skip
-    yield from _twins(dataset, parts)
-    yield from _rates(dataset, parts)
-    yield from _entities(dataset, parts)
+    yield from _drift(profile, parts)
 
 
 def _missingness(profile: ColumnProfile) -> str:
@@ -142,8 +181,13 @@ def _missingness(profile: ColumnProfile) -> str:
         how = (
             f"{name} is missing on {fraud:.1%} of the frauds and {other:.1%} of the legitimate rows"
         )
+    if profile.absence == "differs":
+        return (
+            f"{how}. Check that it is so when a payment is decided; {name} stays in, and filling "
+            f"the gaps does not hide them from a model"
+        )
     return (
-        f"{how}. That gives the label away {_scale(profile.missing_skill)} and will not hold in "
+        f"{how}. That gives the label away, however rare frauds are, and will not hold in "
         f"service, so {name} is left out of the features"
     )
 
@@ -169,21 +213,27 @@ def _scale(skill: float) -> str:
     return f"({skill:.2f}, where 0 is chance and 1 is perfect)"
 
 
-def _later(name: str) -> str | None:
+def _later_word(name: str) -> str | None:
     """The word of a column's name that speaks of what is known only later."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+", name)
-    pairs = ("".join(pair) for pair in pairwise(words))
-    return next((w for w in (*words, *pairs) if w.lower().startswith(LATER)), None)
+    words: list[str] = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+", name)
+    about_a_thing = not _THINGS.isdisjoint(word.lower() for word in words)
+    for word in (*words, *("".join(pair) for pair in pairwise(words))):
+        small = word.lower()
+        if small.startswith((*_LATER, *_LATER_PARTS)):
+            return word
+        if any(part in small for part in _LATER_PARTS) and word in words:
+            return word
+        if small in _LATER_WORDS and not about_a_thing:
+            return word
+    return None
 
 
-def _drift(
-    profile: ColumnProfile, reference: Reference, later: Mapping[str, Counts]
-) -> Iterator[Finding]:
+def _drift(profile: ColumnProfile, parts: Mapping[str, Later]) -> Iterator[Finding]:
     name = profile.name
     shifted = {
         part: shift
         for part, shift in profile.drift.items()
-        if shift > max(MODERATE, chance(reference.counts, later[part])[name])
+        if shift > max(MODERATE, parts[part].chance[name])
     }
     if shifted:
         told = " and ".join(f"the {part} rows (PSI {s:.2f})" for part, s in shifted.items())
@@ -193,58 +243,11 @@ def _drift(
             f"{name} is spread differently in {told} than in the training rows: a "
             f"{'large' if large else 'moderate'} shift",
         )  # fmt: skip
-    for part, counts in later.items():
-        share = reference.unknown(counts).get(name, 0.0)
-        if share > _UNKNOWN and not profile.identifier:
-            yield Finding("note", "unknown-values", name,
-                          f"{name} has values in {share:.1%} of the {part} rows that are rare or "
-                          f"absent in training")  # fmt: skip
-
-
-def _rates(dataset: Dataset, parts: Split) -> Iterator[Finding]:
-    label = dataset.label
-    train = label[parts.train]
-    for name, rows in parts.items()[1:]:
-        frauds, known = int(label[rows].sum()), int(train.sum())
-        common = (frauds + known) / (len(rows) + len(train))
-        spread = math.sqrt(common * (1 - common) * (1 / len(rows) + 1 / len(train)))
-        if abs(frauds / len(rows) - known / len(train)) > _DEVIATIONS * spread:
+    for part, found in parts.items():
+        now, before = found.rare.get(name, (0.0, 0.0))
+        if now - before > _UNKNOWN and not profile.identifier:
             yield Finding(
-                "note", "fraud-rate", None,
-                f"The fraud rate changes: {frauds / len(rows):.2%} of the {name} rows "
-                f"({frauds:,} of {len(rows):,}) against {known / len(train):.2%} of the training "
-                f"rows ({known:,} of {len(train):,})",
+                "note", "unknown-values", name,
+                f"{name} has values that are rare or absent in training in {now:.1%} of the "
+                f"{part} rows, against {before:.1%} of the training rows",
             )  # fmt: skip
-
-
-def _twins(dataset: Dataset, parts: Split) -> Iterator[Finding]:
-    hashes, label = row_hashes(dataset.columns), dataset.label
-    distinct, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    frauds = np.bincount(inverse, label)
-    if copies := len(hashes) - len(distinct):
-        yield Finding("warning", "duplicates", None,
-                      f"{copies:,} rows repeat an earlier one exactly")  # fmt: skip
-    if conflicts := int(((frauds > 0) & (frauds < counts)).sum()):
-        yield Finding("warning", "label-conflicts", None,
-                      f"{conflicts:,} groups of identical rows hold both labels")  # fmt: skip
-    same = row_identities(dataset)
-    for name, rows in parts.items()[1:]:
-        if twins := int(np.isin(same[rows], same[parts.train]).sum()):
-            yield Finding("warning", "twins", None,
-                          f"{twins:,} of {len(rows):,} {name} rows are identical to a training "
-                          f"row")  # fmt: skip
-
-
-def _entities(dataset: Dataset, parts: Split) -> Iterator[Finding]:
-    name = dataset.spec.entity
-    if parts.method == "entity" or name is None or name not in dataset.frame:
-        return
-    codes, _ = pd.factorize(dataset.frame[name])
-    test = codes[parts.test]
-    known = int((np.isin(test, codes[parts.train]) & (test >= 0)).sum())
-    if known:
-        yield Finding(
-            "note", "entities", name,
-            f"{known:,} of {len(test):,} test rows ({known / len(test):.0%}) have a {name} that "
-            f"the training rows have too. A split by entity measures payers never seen",
-        )  # fmt: skip

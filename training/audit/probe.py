@@ -1,4 +1,4 @@
-"""Probe: what a quick model is worth with the columns that separate the classes, and without."""
+"""Probe: what a quick model is worth, and what without the columns that separate the classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from training.models import BoosterModel
 from training.split import Rows, Split, folds
 
 MOST_ROWS = 100_000
-"""Rows fitted on; of more, every fraud and evenly chosen legitimate ones."""
+"""Rows fitted on; of more, evenly chosen ones of each class, frauds before the others."""
+MOST_CELLS, LEAST_ROWS = 5_000_000, 5_000
+"""Cells fitted on where there are many columns, and rows that they may not bring it below."""
 MOST_COLUMNS = 10
 """Separating columns left out one by one; all of them together are left out in any case."""
+ALL_CELLS = 20_000_000
+"""Cells that these models together are fitted on, where it is about many columns."""
 
 _PARAMS = {"n_estimators": 50, "max_depth": 4}
 _FOLDS = (5, 3, 2)
@@ -56,7 +60,7 @@ class Probe:
     left_out
         Columns that no model was given.
     trials
-        With all columns, without each separating one, and without all of them.
+        With all columns but `left_out`, without each separating one, and without all of them.
     """
 
     fitted: int
@@ -87,11 +91,13 @@ def probe(
     Probe or None
         None where the training rows hold too few frauds to fit and measure anything.
     """
-    pair = _pair(dataset, parts)
+    most = min(MOST_ROWS, max(MOST_CELLS // len(dataset.columns), LEAST_ROWS))
+    pair = _pair(dataset, parts, most)
     if pair is None:
         return None
     fit, held_out = (dataset.take(rows) for rows in pair)
-    drops = [(), *((name,) for name in separating[:MOST_COLUMNS])]
+    single = min(MOST_COLUMNS, max(ALL_CELLS // (len(fit) * len(dataset.columns)), 1))
+    drops = [(), *((name,) for name in separating[:single])]
     if len(separating) > 1:
         drops.append(tuple(separating))
     used = [name for name in dataset.columns if name not in left_out]
@@ -105,25 +111,28 @@ def probe(
     )
 
 
-def _pair(dataset: Dataset, parts: Split) -> tuple[Rows, Rows] | None:
+def _pair(dataset: Dataset, parts: Split, most: int) -> tuple[Rows, Rows] | None:
     for count in _FOLDS:
         try:
             pairs = folds(dataset, parts, count)
         except DataRefused:
             continue
         fit, held_out = pairs[-1 if parts.method == "time" else 0]
-        return _thinned(fit, dataset.label[fit]), held_out
+        return _thinned(fit, dataset.label[fit], most), held_out
     return None
 
 
-def _thinned(rows: Rows, label: NDArray[np.int8]) -> Rows:
-    if len(rows) <= MOST_ROWS:
+def _thinned(rows: Rows, label: NDArray[np.int8], most: int) -> Rows:
+    if len(rows) <= most:
         return rows
     frauds, others = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
-    room = max(MOST_ROWS - len(frauds), MOST_ROWS // 2)
-    kept = others[np.linspace(0, len(others) - 1, min(room, len(others))).astype(np.intp)]
-    thinned: Rows = rows[np.sort(np.concatenate([frauds, kept]))]
+    some = _even(frauds, most // 2)
+    thinned: Rows = rows[np.sort(np.concatenate([some, _even(others, most - len(some))]))]
     return thinned
+
+
+def _even(rows: Rows, count: int) -> Rows:
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.intp)]
 
 
 def _trial(

@@ -15,19 +15,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.audit.skill import best_skill, cross_fitted_skill
+from training.audit.absence import Absence, absence
+from training.audit.skill import best_skill, cross_fitted_skill, dealt, number_levels
 from training.data import Dataset
 from training.preprocess import Values, signed_log
 from training.spec import Column
+from training.split import row_identities
 
 Label = NDArray[np.int8]
 Counts = NDArray[np.float64]
+Fold = NDArray[np.intp]
 
 BARS = 24
 """The most bars of a picture of numbers."""
 TOP_VALUES = 12
 """Values of a category, or of a number with few of them, that a picture shows."""
 
+_FEW_VALUES = 3  # below which higher and lower say all
 _TAIL = 0.005  # share of rows at either end that the outermost bar may hold together
 _DENSE = 0.5  # share of their range that whole numbers must fill to be a count of something
 
@@ -76,14 +80,17 @@ class ColumnProfile:
         Values are nearly all different texts, or whole numbers that number the rows.
     skill
         Average precision of the column as the only score, on its known values, above that of
-        alerting on every row: 1 is perfect, 0 is no better. The score of a number is its value,
-        rising or falling; that of a category is its fraud rate in the other folds of the rows.
+        alerting on every row: 1 is perfect, 0 is no better. The score of a category is
+        its fraud rate in the other folds of the rows; that of a number is its value, rising or
+        falling, or the rate of its range, whichever is better.
     missing_skill
         The same of the mere absence, or presence, of a value.
     stump
         For a number whose classes do not overlap: the threshold, in words.
     drift
         PSI of the later parts of the split against the training rows, by part.
+    absence
+        What it says that a row lacks a value.
     """
 
     name: str
@@ -100,6 +107,7 @@ class ColumnProfile:
     stump: str | None
     histogram: Histogram
     drift: dict[str, float]
+    absence: Absence = ""
 
 
 def profile(train: Dataset, shifts: Mapping[str, Mapping[str, float]]) -> tuple[ColumnProfile, ...]:
@@ -111,12 +119,14 @@ def profile(train: Dataset, shifts: Mapping[str, Mapping[str, float]]) -> tuple[
         PSI by part and column, to be kept beside the rest.
     """
     label = train.label
+    fold = dealt(label, row_identities(train))
     return tuple(
         _profile(
             name,
             train.spec.inputs[name],
             values,
             label,
+            fold,
             {part: found[name] for part, found in shifts.items()},
         )
         for name, values in train.columns.items()
@@ -124,14 +134,15 @@ def profile(train: Dataset, shifts: Mapping[str, Mapping[str, float]]) -> tuple[
 
 
 def _profile(
-    name: str, column: Column, values: Values, label: Label, drift: dict[str, float]
+    name: str, column: Column, values: Values, label: Label, fold: Fold, drift: dict[str, float]
 ) -> ColumnProfile:
     missing = pd.isna(values)
     rows, frauds = len(label), int(label.sum())
     gone, gone_frauds = int(missing.sum()), int(label[missing].sum())
-    known, label = (values[~missing], label[~missing]) if gone else (values, label)
+    if gone:
+        values, label, fold = values[~missing], label[~missing], fold[~missing]
     read = _category if column.type == "category" else _number
-    found = read(known, label, column)
+    found = read(values, label, fold, column)
     return ColumnProfile(
         name=name,
         type=column.type if column.type != "text" else "category",
@@ -147,6 +158,7 @@ def _profile(
             np.array([rows - gone, gone], np.float64),
             np.array([frauds - gone_frauds, gone_frauds], np.float64),
         ),
+        absence=absence((gone_frauds, frauds), (gone - gone_frauds, rows - frauds)),
         stump=found.stump,
         histogram=found.histogram,
         drift=drift,
@@ -169,7 +181,7 @@ class _Known:
 _NOTHING = _Known(0, Histogram((), ()))
 
 
-def _number(known: Values, label: Label, column: Column) -> _Known:
+def _number(known: Values, label: Label, fold: Fold, column: Column) -> _Known:
     if not len(known):
         return _NOTHING
     order = np.argsort(known, kind="stable")
@@ -184,15 +196,26 @@ def _number(known: Values, label: Label, column: Column) -> _Known:
     return _Known(
         distinct=len(values),
         histogram=_histogram(values, rows, frauds, column),
-        only=f"{values[0]:g}",
+        only=f"{values[0]:.10g}",
         quartiles=(low, first, middle, third, high),
         identifier=column.type == "number" and _numbers_rows(known, len(values)),
-        skill=best_skill(rows, frauds),
+        skill=_number_skill(known, label, fold, rows, frauds),
         stump=_stump(values, rows, frauds),
     )
 
 
-def _category(known: Values, label: Label, column: Column) -> _Known:
+def _number_skill(known: Values, label: Label, fold: Fold, rows: Counts, frauds: Counts) -> float:
+    """The best of reading a number as higher or lower, and value by value or range by range."""
+    monotone = best_skill(rows, frauds)
+    if len(rows) < _FEW_VALUES:
+        return monotone
+    codes = number_levels(known)
+    level_rows = np.bincount(codes).astype(np.float64)
+    level_frauds = np.bincount(codes, label).astype(np.float64)
+    return max(monotone, cross_fitted_skill(codes, level_rows, level_frauds, label, fold=fold))
+
+
+def _category(known: Values, label: Label, fold: Fold, column: Column) -> _Known:
     del column
     if not len(known):
         return _NOTHING
@@ -212,7 +235,7 @@ def _category(known: Values, label: Label, column: Column) -> _Known:
         histogram=Histogram(tuple(legitimate), tuple(fraud), labels=tuple(labels)),
         only=str(values[0]),
         identifier=len(known) >= 50 and len(values) >= 0.95 * len(known),
-        skill=cross_fitted_skill(codes, rows, frauds, label),
+        skill=cross_fitted_skill(codes, rows, frauds, label, fold=fold),
     )
 
 
@@ -231,7 +254,7 @@ def _stump(values: Values, rows: Counts, frauds: Counts) -> str | None:
     for kind, these, others in (("fraud", frauds, legitimate), ("legitimate", legitimate, frauds)):
         last, first = np.flatnonzero(these), np.flatnonzero(others)
         if len(last) and len(first) and last[-1] < first[0]:
-            return f"every row up to {values[last[-1]]:g} is {kind}, every other one is not"
+            return f"every row up to {values[last[-1]]:.10g} is {kind}, every other one is not"
     return None
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from training.audit.findings import MISSINGNESS_TELLS, SEPARATES, Finding, of_column, of_file
+from training.audit.findings import SEPARATES, Finding, Later, of_column, of_probe
 from training.audit.probe import Probe, probe
 from training.audit.profiles import ColumnProfile, profile
+from training.audit.rows import of_file
 from training.data import Dataset
+from training.errors import printable
 from training.reference import Reference, psi
 from training.split import Split
 
@@ -34,8 +36,8 @@ class Audit:
     columns
         What each input looks like in the training rows.
     probe
-        What a quick model is worth without the columns that separate; None if none does, or the
-        frauds are too few.
+        What a quick model is worth, and what without the columns that separate; None if the frauds
+        are too few.
     """
 
     source: str
@@ -84,9 +86,10 @@ _AUDIT: TypeAdapter[Audit] = TypeAdapter(Audit)
 def audit(dataset: Dataset, parts: Split) -> Audit:
     """Look at a labelled dataset.
 
-    Whatever is judged against the label is judged on the training rows alone, so that what is
-    learned here, and may lead to a column being left out, owes nothing to the rows that measure
-    the model.
+    Columns are judged against the label on the training rows alone, so that what is learned here,
+    and may lead to one being left out, owes nothing to the rows that measure the model. The labels
+    of all rows are only counted: how many frauds the file and its parts hold, how many are twins
+    of training rows, and where equal rows disagree. Nothing is left out for that.
 
     Raises
     ------
@@ -97,13 +100,17 @@ def audit(dataset: Dataset, parts: Split) -> Audit:
     train = dataset.take(parts.train)
     counts = {n: {"rows": len(r), "frauds": int(label[r].sum())} for n, r in parts.items()}
     reference = Reference.of(train.columns, dataset.spec)
-    later = {n: reference.count(dataset.take(r).columns) for n, r in parts.items()[1:]}
-    shifts = {part: psi(reference.counts, found) for part, found in later.items()}
+    counted = {n: reference.count(dataset.take(r).columns) for n, r in parts.items()[1:]}
+    later = {part: Later.of(reference, found) for part, found in counted.items()}
+    shifts = {part: psi(reference.counts, found) for part, found in counted.items()}
     columns = profile(train, shifts)
-    quick = _quick(dataset, parts, columns)
+    left_out = _left_out(columns)
+    separating = _separating(columns, left_out)
+    quick = probe(dataset, parts, separating, left_out=left_out)
     findings = [
         *(f for column in columns for f in of_column(column, dataset.spec.inputs[column.name],
-                                                     reference, later, quick)),
+                                                     later, quick)),
+        *(of_probe(quick, separating) if quick else ()),
         *of_file(dataset, parts),
     ]  # fmt: skip
     order = ("error", "warning", "note")
@@ -115,7 +122,11 @@ def audit(dataset: Dataset, parts: Split) -> Audit:
         split_fingerprint=parts.fingerprint,
         gap_days=parts.gap_days,
         parts=counts,
-        findings=tuple(sorted(findings, key=lambda f: order.index(f.severity))),
+        findings=tuple(
+            # What a file holds may end up in a terminal.
+            replace(f, message=printable(f.message))
+            for f in sorted(findings, key=lambda f: order.index(f.severity))
+        ),
         columns=columns,
         probe=quick,
     )
@@ -143,18 +154,18 @@ def audit_html(report: Audit) -> str:
     )
 
 
-def _quick(dataset: Dataset, parts: Split, columns: Sequence[ColumnProfile]) -> Probe | None:
-    """Quick models with and without the separating columns, where there are any."""
-    telling = [c.name for c in columns if c.missing_skill >= MISSINGNESS_TELLS]
+def _separating(columns: Sequence[ColumnProfile], left_out: Sequence[str]) -> list[str]:
+    """Columns of a quick model that separate the classes, the most telling first."""
+    ranked = sorted(columns, key=lambda c: -c.skill)
+    return [c.name for c in ranked if c.skill >= SEPARATES and c.name not in left_out]
+
+
+def _left_out(columns: Sequence[ColumnProfile]) -> list[str]:
+    """Columns that no quick model may see, or can take."""
+    telling = [c.name for c in columns if c.absence == "tells"]
     unfit = [
         c.name
         for c in columns
         if c.type == "category" and (c.identifier or c.distinct > _MANY_VALUES)
     ]
-    left_out = [*telling, *(name for name in unfit if name not in telling)]
-    separating = [
-        c.name
-        for c in sorted(columns, key=lambda c: -c.skill)
-        if c.skill >= SEPARATES and c.name not in left_out
-    ]
-    return probe(dataset, parts, separating, left_out=left_out) if separating else None
+    return [*telling, *(name for name in unfit if name not in telling)]

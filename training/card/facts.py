@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from training.card import tables
-from training.evaluate.slices import FEWEST_FRAUDS
+from training.evaluate.slices import FEWEST_FRAUDS, WEAK_BY_CHANCE
 from training.spec import DatasetSpec
 from training.threshold import Choice, Policy
 
@@ -47,7 +47,7 @@ def facts(bundle: CardContent) -> dict[str, Any]:
     card, test = bundle.card, bundle.evaluation["test"]
     return {
         "title": f"Model card: {card['family']} for {bundle.spec.name}",
-        "lead": _lead(test["metrics"]),
+        "lead": _lead(test["metrics"], _twins(test)),
         "tiles": _tiles(test, _currency(bundle)),
         "purpose": _purpose(bundle),
         "limits": _limits(),
@@ -70,11 +70,25 @@ def facts(bundle: CardContent) -> dict[str, Any]:
     }
 
 
-def _lead(metrics: Mapping[str, Any]) -> str:
+def _twins(test: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Test rows that the model has seen the like of; None where nobody has looked."""
+    found: Mapping[str, Any] | None = test.get("twins")  # older bundles have none
+    return found
+
+
+def _lead(metrics: Mapping[str, Any], twins: Mapping[str, Any] | None) -> str:
     hits, alerts = metrics["true_positives"], metrics["true_positives"] + metrics["false_positives"]
+    seen = ""
+    if twins and not twins["rows"]:
+        seen = " that it had not seen"
+    elif twins:
+        seen = (
+            f", {twins['rows']:,} of them like ones it was made from "
+            f"({twins['frauds']:,} of the {metrics['frauds']:,} frauds)"
+        )
     return (
-        f"On {metrics['rows']:,} payments that it had not seen, it found {hits:,} of "
-        f"{metrics['frauds']:,} frauds, and {hits:,} of its {alerts:,} alerts were frauds."
+        f"On {metrics['rows']:,} payments{seen}, it found {hits:,} of {metrics['frauds']:,} "
+        f"frauds, and {hits:,} of its {alerts:,} alerts were frauds."
     )
 
 
@@ -190,6 +204,7 @@ def _weaknesses(bundle: CardContent) -> list[str]:
         said.append(
             f"Only {metrics['frauds']:,} frauds are in the test rows, so the intervals are wide."
         )
+    said += _flattered(metrics, _twins(found["test"]))
     if metrics["pr_auc"] == 1:
         said.append("No fraud scores below a legitimate payment: ask how that can be.")
     for name, other in found["baselines"].items():
@@ -214,8 +229,27 @@ def _weaknesses(bundle: CardContent) -> list[str]:
     return said
 
 
+def _flattered(metrics: Mapping[str, Any], twins: Mapping[str, Any] | None) -> list[str]:
+    """What test rows that are like training or validation rows do to the numbers."""
+    if not twins or not twins["rows"]:
+        return []
+    alike = (
+        f"{twins['rows']:,} of the {metrics['rows']:,} test rows agree with a training or "
+        f"validation row in what tells payments apart, {twins['frauds']:,} of the "
+        f"{metrics['frauds']:,} frauds among them, so the numbers may flatter."
+    )
+    left = twins["metrics"]
+    if left is None:
+        return [f"{alike} No row is left without them: nothing is known of new payments."]
+    return [
+        f"{alike} Without them it finds {left['true_positives']:,} of {left['frauds']:,} frauds, "
+        f"and its PR-AUC is {tables.number(left['pr_auc'])} instead of "
+        f"{tables.number(metrics['pr_auc'])}."
+    ]
+
+
 def _checked(bundle: CardContent) -> list[str]:
-    card = bundle.card
+    card, twins = bundle.card, _twins(bundle.evaluation["test"])
     found = [f["severity"] for f in card["findings"]]
     counts = [f"{found.count(s)} {s}{'s' * (found.count(s) != 1)}"
               for s in ("error", "warning", "note")]  # fmt: skip
@@ -224,12 +258,19 @@ def _checked(bundle: CardContent) -> list[str]:
         "It was fitted on the training rows, calibrated and given its threshold on the validation "
         "rows, and measured on the test rows, which nothing was learned from or chosen on.",
         "All metrics are at the natural share of frauds; resampled rows are in none of them.",
-        "The intervals of PR-AUC, precision, recall, F1 and cost come from 500 resamples of the "
-        "test rows; those of slices, and of shares that are 0 or 1, are Wilson intervals.",
+        "Nobody has looked for test rows that are like training or validation rows."
+        if twins is None
+        else f"{twins['rows']:,} test rows are like a training or validation row.",
+        "The intervals of precision, recall and F1 are Wilson intervals, those of PR-AUC and cost "
+        "come from 500 resamples of the test rows; copies of a payment count as one.",
+        "Intervals know only rows like these. Where no error was seen, they allow for what one "
+        "sample in twenty would not show; they do not allow for frauds that change, or for "
+        "payments that hang together in other ways, as those of one customer.",
         "The best single column was found on the training rows and got its threshold by the same "
         "policy on the validation rows.",
-        f"A slice is weak where even the upper end of its recall's interval is below the recall of "
-        f"all rows, and it has at least {FEWEST_FRAUDS} frauds.",
+        f"A slice is weak where so few of at least {FEWEST_FRAUDS} frauds are found that it can "
+        f"hardly be chance: of models that find all frauds alike, {WEAK_BY_CHANCE:.0%} would have "
+        f"a weak slice.",
     ]
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training.errors import printable
 from training.evaluate import Metrics
 from training.evaluate.intervals import Interval
 from training.threshold import Curve
@@ -234,6 +235,7 @@ def _as_shares(axes: Axes, low: float, high: float) -> None:
 
 
 def _short(text: str) -> str:
+    text = printable(text)
     return text if len(text) <= 28 else f"{text[:27]}…"
 
 
@@ -257,7 +259,7 @@ def importance_figure(
     axes = figure.subplots()
     axes.barh(places, [value for _, value in shown], color="#1f5fa8")
     # Between two dollar signs a name would be read as a formula.
-    axes.set_yticks(places, [name.replace("$", r"\$") for name, _ in shown])
+    axes.set_yticks(places, [printable(name).replace("$", r"\$") for name, _ in shown])
     axes.invert_yaxis()
     axes.set_xlabel(f"Mean contribution, up or down ({unit})")
     left_out = f" (the first {len(shown)} of {len(importance)})" if len(importance) > most else ""

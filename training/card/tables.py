@@ -82,8 +82,12 @@ def measured(test: Mapping[str, Any], currency: str) -> Table:
 
 
 def beside(found: Mapping[str, Any], currency: str) -> Table:
-    """The model beside itself without the telling columns, and beside the baselines."""
+    """The model beside itself on new rows, without the telling columns, and the baselines."""
     compared = {"this model": found["test"]["metrics"]}
+    twins = found["test"].get("twins")  # older bundles have none
+    if twins and twins["metrics"]:
+        rows = twins["metrics"]["rows"]
+        compared[f"this model, on the {rows:,} rows unlike any it was made from"] = twins["metrics"]
     if found["without"]:
         names = ", ".join(found["without"]["columns"])
         compared[f"the same without {names}"] = found["without"]["metrics"]
@@ -104,12 +108,13 @@ def beside(found: Mapping[str, Any], currency: str) -> Table:
 def precision_at(found: Sequence[Mapping[str, Any]]) -> Table:
     """What the highest scores hold."""
     per = found[0]["per"] if found else "day"
+    asked = [p["k"] if per == "day" else p.get("rate", p["k"]) for p in found]
     return Table(
         (f"Alerts per {per}", "Alerts", "Frauds among them", "Precision", "Recall"),
         [
-            (f"{p['k']:,}", f"{p['alerts']:,}", f"{p['true_positives']:,}",
+            (f"{rate:,.4g}", f"{p['alerts']:,}", f"{p['true_positives']:,}",
              number(p["precision"]), number(p["recall"]))
-            for p in found
+            for rate, p in zip(asked, found, strict=True)
         ],
         (),
     )  # fmt: skip

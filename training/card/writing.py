@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from training.card.facts import CardContent, facts
 from training.card.tables import Table
+from training.errors import printable
 from training.html import picture, render
 
 if TYPE_CHECKING:
@@ -22,13 +24,19 @@ _SHOWS = {
     "by_slice": "Recall of each slice with its interval, lowest first",
     "by_time": "Recall, precision and PR-AUC over time, with frauds and alerts",
 }
-# A "<" only opens a tag before these; elsewhere, as in "alert-rate<=0.01", it stays readable.
-_SPECIAL = re.compile(r"[\\`*|\[\]]|<(?=[A-Za-z/!?])")
+# A "<" only opens a tag before these; elsewhere, as in "alert-rate<=0.01", it stays readable. So
+# does "_" within a word. At the beginning are what makes a heading, a quote or a list.
+_SPECIAL = re.compile(
+    r"^(?:[#>]|[-+](?=[\s-])|\d{1,9}(?=[.)](?:\s|$)))|[\\`*|~\[\]]|<(?=[A-Za-z/!?])|&(?=#?\w+;)"
+    r"|(?<!\w)_|_(?!\w)"
+)
 
 
 def markdown(bundle: CardContent) -> str:
     """The card as Markdown; names and values from the data cannot break out of their place."""
-    return render("card.md", **_escaped(facts(bundle))) + "\n"
+    return (
+        render("card.md", **_each(facts(bundle), lambda text: _SPECIAL.sub(_escape, text))) + "\n"
+    )
 
 
 def html(bundle: CardContent, figures: dict[str, Figure] | None = None) -> str:
@@ -41,7 +49,8 @@ def html(bundle: CardContent, figures: dict[str, Figure] | None = None) -> str:
     """
     figures = pictures(bundle) if figures is None else figures
     drawn = {name: picture(figures[name], told) for name, told in _SHOWS.items() if name in figures}
-    return render("card.html", **facts(bundle), **(dict.fromkeys(_SHOWS) | drawn))
+    said = _each(facts(bundle), str)
+    return render("card.html", **said, **(dict.fromkeys(_SHOWS) | drawn))
 
 
 def pictures(bundle: CardContent) -> dict[str, Figure]:
@@ -74,19 +83,24 @@ def pictures(bundle: CardContent) -> dict[str, Figure]:
     return found
 
 
-def _escaped(content: Any) -> Any:
-    """The same content with every text fit for a Markdown table."""
+def _each(content: Any, change: Callable[[str], str]) -> Any:
+    """The same content, every text of it on one line, printable, and changed."""
     match content:
         case str():
-            return _SPECIAL.sub(_escape, " ".join(content.split()))
+            return change(printable(" ".join(content.split())))
         case dict():
-            return {name: _escaped(part) for name, part in content.items()}
+            return {name: _each(part, change) for name, part in content.items()}
         case list() | tuple():
-            return [_escaped(part) for part in content]
+            return [_each(part, change) for part in content]
         case Table():
-            return replace(content, head=_escaped(content.head), rows=_escaped(content.rows))
+            return replace(
+                content, head=_each(content.head, change), rows=_each(content.rows, change)
+            )
     return content
 
 
 def _escape(found: re.Match[str]) -> str:
-    return "&lt;" if found.group() == "<" else f"\\{found.group()}"
+    special = found.group()
+    if special.isdigit():  # the number of a list: it is the dot behind it that counts
+        return f"{special}\\"
+    return {"<": "&lt;", "&": "&amp;"}.get(special, f"\\{special}")

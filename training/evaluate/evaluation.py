@@ -13,8 +13,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from training.data import Dataset
 from training.evaluate.baseline import best_column
-from training.evaluate.intervals import Interval, average_precision, bootstrap
-from training.evaluate.slices import PrecisionAt, Slice, Window, over_time, precision_at, slices
+from training.evaluate.intervals import Groups, Interval, average_precision, bootstrap
+from training.evaluate.slices import Slice, slices
+from training.evaluate.windows import PrecisionAt, Window, over_time, precision_at
 from training.threshold import Curve, Policy, missed_costs
 
 _CURVE_POINTS = 200
@@ -116,6 +117,23 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """Rows whose like the model was fitted on or chosen by, and what is left without them.
+
+    Attributes
+    ----------
+    rows, frauds
+        The twins, and the frauds among them.
+    metrics
+        Of the other rows; None where there are no twins, or nothing else.
+    """
+
+    rows: int
+    frauds: int
+    metrics: Metrics | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How a model measures on some rows, closely.
 
@@ -123,6 +141,8 @@ class Evaluation:
     ----------
     intervals
         95 % intervals of pr_auc, precision, recall, f1 and cost_per_10000; None where undefined.
+    twins
+        None where nobody has looked for them.
     curve
         `recall` and `precision`, at most 200 points from the highest threshold to the lowest;
         empty where the rows hold one class only.
@@ -139,6 +159,7 @@ class Evaluation:
     over_time: tuple[Window, ...]
     curve: dict[str, list[float]]
     score_histogram: dict[str, list[float]]
+    twins: Twins | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, equal to what a file of them reads back as."""
@@ -154,8 +175,10 @@ def evaluate(
     missed: NDArray[np.float64],
     alarm: float,
     seed: int = 0,
+    seen: NDArray[np.bool_] | None = None,
+    groups: Groups = None,
 ) -> Evaluation:
-    """Measure a model on labelled rows it has not seen.
+    """Measure a model on labelled rows of which nothing was learned.
 
     Parameters
     ----------
@@ -167,18 +190,24 @@ def evaluate(
         As for `Metrics.of`.
     seed
         Of the resamples.
+    seen
+        Rows that are twins of rows it was fitted on or chosen by, shape (n,).
+    groups
+        Equal for rows that hang together, as `training.split.groups` has them, shape (n,).
+        Intervals count copies as one row; without it each row is taken to stand alone.
     """
     label, alert = dataset.label, probability >= threshold
     costs: dict[str, Any] = {"missed": missed, "alarm": alarm}
     return Evaluation(
         threshold=threshold,
         metrics=Metrics.of(label, probability, threshold, **costs),
-        intervals=bootstrap(label, probability, threshold, **costs, seed=seed),
+        intervals=bootstrap(label, probability, threshold, **costs, groups=groups, seed=seed),
         precision_at=precision_at(dataset.timestamp, label, probability),
-        slices=slices(dataset, alert),
+        slices=slices(dataset, alert, groups=groups),
         over_time=over_time(dataset.timestamp, label, probability, alert),
         curve=_thinned(Curve.of(label, probability, **costs)),
         score_histogram=_histogram(label, probability),
+        twins=_twins(seen, label, probability, threshold, missed, alarm),
     )
 
 
@@ -224,6 +253,25 @@ def baselines(
         measured = Metrics.of(test.label, column.score(test), threshold, **given(test))
         found[f"best single column: {column.label}"] = replace(measured, brier=None)
     return {name: metrics.to_dict() for name, metrics in found.items()}
+
+
+def _twins(
+    seen: NDArray[np.bool_] | None,
+    label: NDArray[np.int8],
+    probability: NDArray[np.float64],
+    threshold: float,
+    missed: NDArray[np.float64],
+    alarm: float,
+) -> Twins | None:
+    if seen is None:
+        return None
+    new = ~seen
+    without = (
+        Metrics.of(label[new], probability[new], threshold, missed=missed[new], alarm=alarm)
+        if 0 < new.sum() < len(new)
+        else None
+    )
+    return Twins(int(seen.sum()), int(label[seen].sum()), without)
 
 
 def _thinned(curve: Curve) -> dict[str, list[float]]:

@@ -1,30 +1,27 @@
-"""What a threshold does on some of the rows: by value, over time, and at k alerts a day."""
+"""What a threshold does on the rows of each value, and where that is worse than chance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from math import exp, lgamma
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from training.data import Dataset
-from training.evaluate.intervals import Interval, average_precision, wilson
+from training.evaluate.intervals import Groups, Interval, share_interval
 
 MOST_VALUES = 20
 """Values of a column that are told apart; the rarest are taken together as `OTHER`."""
 MISSING, OTHER = "(missing)", "(other)"
-ALERTS = (1, 5, 10, 50, 100, 500)
-"""The numbers of alerts a day that `precision_at` looks at."""
 FEWEST_FRAUDS = 3
 """Frauds below which no slice is called weak: one or two that were missed are luck."""
-
-_WINDOWS = 10
-_WEEK, _DAY = np.timedelta64(7, "D"), np.timedelta64(1, "D")
-_WEEKS = range(3, 61)  # fewer make no line, more no readable picture
+WEAK_BY_CHANCE = 0.05
+"""Share of models without a weakness that have a slice called weak all the same."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,10 @@ class Slice:
     recall
         None without a fraud.
     precision_interval, recall_interval
-        Wilson intervals at 95 %.
+        Wilson intervals at 95 %; copies count as one row.
     weak
-        Even the upper end of the recall's interval is below the recall of all rows, and there are
-        at least `FEWEST_FRAUDS` frauds.
+        So few of at least `FEWEST_FRAUDS` frauds are found that it can hardly be chance: if all
+        frauds were found alike, `WEAK_BY_CHANCE` of models would have such a slice at all.
     """
 
     column: str
@@ -57,135 +54,43 @@ class Slice:
     weak: bool
 
 
-@dataclass(frozen=True)
-class Window:
-    """The rows of one stretch of time, `begins` included and `ends` not (ISO 8601, UTC)."""
-
-    begins: str
-    ends: str
-    rows: int
-    frauds: int
-    alerts: int
-    true_positives: int
-    precision: float | None
-    recall: float | None
-    pr_auc: float | None
-
-
-@dataclass(frozen=True)
-class PrecisionAt:
-    """What the k highest scores of each day hold.
-
-    Attributes
-    ----------
-    per
-        `day`, or `10,000 payments` where there is no timestamp.
-    alerts, true_positives
-        Over all days.
-    """
-
-    k: int
-    per: Literal["day", "10,000 payments"]
-    alerts: int
-    true_positives: int
-    precision: float
-    recall: float | None
-
-
-def slices(dataset: Dataset, alert: NDArray[np.bool_]) -> tuple[Slice, ...]:
+def slices(
+    dataset: Dataset, alert: NDArray[np.bool_], *, groups: Groups = None
+) -> tuple[Slice, ...]:
     """Slice by every category and boolean input, the amount and the annotations.
 
     Parameters
     ----------
     alert
         Shape (n,).
+    groups
+        Equal for copies of a row, shape (n,).
+
+    References
+    ----------
+    Holm, "A simple sequentially rejective multiple test procedure", 1979, on the hypergeometric
+    chances of the slices.
     """
     fraud = dataset.label == 1
-    overall = float(alert[fraud].mean()) if fraud.any() else 0.0
-    return tuple(
-        _slice(column, value, fraud[rows], alert[rows], overall)
-        for column, codes, values in _groups(dataset)
-        for value, rows in zip(values, (codes == i for i in range(len(values))), strict=True)
-    )
-
-
-def over_time(
-    times: NDArray[np.datetime64] | None,
-    label: NDArray[np.int8],
-    probability: NDArray[np.float64],
-    alert: NDArray[np.bool_],
-) -> tuple[Window, ...]:
-    """Weeks from the day of the first payment; ten equal windows if they are under 3 or over 60.
-
-    Nothing without times. Each argument has shape (n,).
-    """
-    if times is None or times.min() == times.max():
-        return ()
-    times = times.astype("datetime64[us]")
-    first, last = times.min(), times.max()
-    midnight = first.astype("datetime64[D]").astype("datetime64[us]")
-    weeks = int((last - midnight) // _WEEK) + 1
-    if weeks in _WEEKS:
-        edges = midnight + np.arange(weeks + 1) * _WEEK
-    else:
-        # One microsecond more, so that the last payment lies inside the last window.
-        span = int((last - first).astype(np.int64)) + 1
-        edges = first + (np.arange(_WINDOWS + 1) * span // _WINDOWS).astype("timedelta64[us]")
-    order = np.argsort(times, kind="stable")
-    bounds = np.searchsorted(times[order], edges)
-    return tuple(
-        _window(edges[i], edges[i + 1], label[rows], probability[rows], alert[rows])
-        for i in range(len(edges) - 1)
-        for rows in [order[bounds[i] : bounds[i + 1]]]
-    )
-
-
-def precision_at(
-    times: NDArray[np.datetime64] | None,
-    label: NDArray[np.int8],
-    probability: NDArray[np.float64],
-) -> tuple[PrecisionAt, ...]:
-    """The highest scores of every day, for each k that an average day has payments for.
-
-    Of equal scores the earlier row is taken. Without times the highest `k` per 10,000 rows are
-    taken from all of them. Each argument has shape (n,).
-    """
-    total = len(label)
-    if times is None:
-        rank, counts = _rank(np.zeros(total, np.int64), probability), np.array([total])
-        tops = [(k, k * total / 10_000) for k in ALERTS]
-    else:
-        days = (times.astype("datetime64[us]").astype("datetime64[D]")).astype(np.int64)
-        rank, counts = _rank(days, probability), np.unique(days, return_counts=True)[1]
-        tops = [(k, float(k)) for k in ALERTS]
-    found = []
-    for k, top in tops:
-        if not 1 <= top <= counts.mean():
-            continue
-        taken = rank < int(top)
-        hits = int((label[taken] == 1).sum())
-        found.append(
-            PrecisionAt(
-                k=k,
-                per="10,000 payments" if times is None else "day",
-                alerts=int(taken.sum()),
-                true_positives=hits,
-                precision=hits / int(taken.sum()),
-                recall=_share(hits, int(label.sum())),
+    own = np.arange(len(fraud)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    one = np.flatnonzero(fraud)[np.unique(own[fraud], return_index=True)[1]]  # of all copies
+    hits, found, chances = int(alert[one].sum()), [], []
+    for column, codes, values in _groups(dataset):
+        for place, value in enumerate(values):
+            rows = codes == place
+            found.append(_slice(column, value, fraud[rows], alert[rows], own[rows]))
+            inside = one[rows[one]]
+            few = len(inside) < FEWEST_FRAUDS
+            chances.append(
+                2.0 if few else _chance(int(alert[inside].sum()), len(inside), hits, len(one))
             )
-        )
+    left = sum(chance <= 1 for chance in chances)
+    for place in np.argsort(chances, kind="stable")[:left]:
+        if chances[place] > WEAK_BY_CHANCE / left:
+            break
+        found[place] = replace(found[place], weak=True)
+        left -= 1
     return tuple(found)
-
-
-def _rank(group: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place of each row in its group, 0 for the highest score."""
-    order = np.lexsort((-score, group))
-    ordered = group[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    sizes = np.diff(np.append(starts, len(ordered)))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order)) - np.repeat(starts, sizes)
-    return rank
 
 
 def _groups(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.int64], list[str]]]:
@@ -234,12 +139,15 @@ def _by_quartile(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[s
 
 
 def _slice(
-    column: str, value: str, fraud: NDArray[np.bool_], alert: NDArray[np.bool_], overall: float
+    column: str,
+    value: str,
+    fraud: NDArray[np.bool_],
+    alert: NDArray[np.bool_],
+    groups: NDArray[np.intp],
 ) -> Slice:
     rows, frauds, alerts = len(fraud), int(fraud.sum()), int(alert.sum())
     hits = int((fraud & alert).sum())
     telling = frauds < rows
-    recall_interval = wilson(hits, frauds)
     return Slice(
         column=column,
         value=value,
@@ -248,33 +156,29 @@ def _slice(
         alerts=alerts,
         true_positives=hits,
         precision=_share(hits, alerts) if telling else None,
-        precision_interval=wilson(hits, alerts) if telling else None,
+        precision_interval=share_interval(fraud[alert], groups[alert]) if telling else None,
         recall=_share(hits, frauds),
-        recall_interval=recall_interval,
-        weak=(
-            recall_interval is not None and frauds >= FEWEST_FRAUDS and recall_interval[1] < overall
-        ),
+        recall_interval=share_interval(alert[fraud], groups[fraud]),
+        weak=False,
     )
 
 
-def _window(
-    begins: np.datetime64,
-    ends: np.datetime64,
-    label: NDArray[np.int8],
-    probability: NDArray[np.float64],
-    alert: NDArray[np.bool_],
-) -> Window:
-    alerts, frauds, hits = int(alert.sum()), int(label.sum()), int(label[alert].sum())
-    return Window(
-        begins=str(begins.astype("datetime64[s]")),
-        ends=str(ends.astype("datetime64[s]")),
-        rows=len(label),
-        frauds=frauds,
-        alerts=alerts,
-        true_positives=hits,
-        precision=_share(hits, alerts),
-        recall=_share(hits, frauds),
-        pr_auc=average_precision(label, probability),
+def _chance(found: int, frauds: int, hits: int, every: int) -> float:
+    """The chance of `found` or fewer hits among `frauds` of all frauds, picked blindly.
+
+    Parameters
+    ----------
+    hits, every
+        Of all rows: the frauds found, and the frauds.
+    """
+
+    def ways(these: int, of: int) -> float:
+        return lgamma(of + 1) - lgamma(these + 1) - lgamma(of - these + 1)
+
+    least = max(0, frauds - (every - hits))
+    return sum(
+        exp(ways(k, hits) + ways(frauds - k, every - hits) - ways(frauds, every))
+        for k in range(least, found + 1)
     )
 
 

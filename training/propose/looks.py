@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.audit.findings import LATER
-from training.data import text_or_none
+from training.audit.findings import later
+from training.convert import numbers_of, texts_of
 from training.spec import TEXT_LIMIT
 
 FEW = 20
@@ -24,12 +24,14 @@ LONG_TAIL = 5.0
 exponential one 6.6."""
 
 _BOOLEANS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-_WHO = "customer|client|user|account|acct|cardholder|card|cc|member|payer|sender|holder|cust|name"
+_WHO = "customer|client|user|account|acct|card|cc|member|payer|sender|holder|cust|name"
 _ENTITY = re.compile(rf"(?:{_WHO})+(id|uuid|number|num|no|nr|key|hash|ref|orig)?")
 _STEMS = f"transaction|trans|trx|txn|tx|payment|order|invoice|event|row|record|session|{_WHO}"
 _IDENTIFIER = re.compile(rf"(?:{_STEMS})(?:id|number|num|no|nr|ref|hash)|index|transaction|rownum")
 _NAMES_SOMETHING = {"id", "ids", "uuid", "guid", "hash", "ref", "reference"}
 _TIMES = {"time", "timestamp", "ts", "date", "datetime", "dt", "unixtime"}
+_START = 1_000  # rows that settle most questions
+_SECONDS = 1e11  # since 1970 it would be the year 5138
 _NOT_THE_PAYMENT = {"birth", "dob", "birthday", "expiry", "expires", "opened", "signup", "joined"}
 
 
@@ -72,7 +74,7 @@ class Looks:
     @cached_property
     def texts(self) -> pd.Series[Any]:
         """Shape (n,), trimmed texts and None; the type is given as pandas would infer its own."""
-        return pd.Series([text_or_none(v) for v in self.raw.tolist()], dtype=object)
+        return texts_of(self.raw)
 
     @cached_property
     def missing(self) -> NDArray[np.bool_]:
@@ -100,45 +102,64 @@ class Looks:
         """
         if self.raw.dtype.kind in "mMb" or self.empty.all():
             return None
-        found = pd.to_numeric(self.raw, errors="coerce")
-        numbers = np.asarray(found.to_numpy(np.float64, na_value=np.nan))[~self.empty]
+        known = self.raw[~self.empty]
+        if self.typed:
+            numbers = numbers_of(known)
+            return numbers if np.isfinite(numbers).all() else None
+        place, different = None, known
+        if known.dtype == "str":  # each text is read once
+            place, found = pd.factorize(known)
+            different = pd.Series(found)
+        numbers = numbers_of(different)
         if not np.isfinite(numbers).all():
             return None
-        coded = not self.typed and self.raw.astype("str").str.match(r"\s*[+-]?0\d").any()
-        return None if coded else numbers
+        if different.astype("str").str.match(r"\s*[+-]?0\d").any():
+            return None
+        return numbers if place is None else numbers[place]
 
     @cached_property
     def almost_numbers(self) -> str:
-        """A text that keeps a column from being numbers, where nearly all values are some."""
-        if self.typed or self.raw.dtype.kind in "mMb":
+        """A value that keeps a column from being numbers, where nearly all values are some."""
+        if self.raw.dtype.kind in "mMb":
             return ""
-        known = self.texts[~self.missing]
-        odd = pd.to_numeric(known, errors="coerce").isna()
-        return str(known[odd].iloc[0]) if 0 < odd.sum() <= 0.1 * len(known) else ""
+        known = self.raw[~self.missing] if self.typed else self.texts[~self.missing]
+        found = pd.to_numeric(known, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        odd = ~np.isfinite(found)
+        few = odd.sum() > 0 and (self.typed or odd.sum() <= 0.1 * len(known))
+        return str(known[odd].iloc[0]) if few else ""
 
     @cached_property
     def whole(self) -> bool:
         """Numbers without a fraction, and not written with one."""
         if self.numbers is None or (self.numbers != np.floor(self.numbers)).any():
             return False
-        return self.typed or not self.texts.str.contains(r"[.eE]").any()
+        return self.typed or not self.raw.astype("str").str.contains(r"[.eE]").any()
 
     @cached_property
     def booleans(self) -> bool:
         """Holds 0 and 1, or false and true, and nothing else."""
         if self.distinct > len(_BOOLEANS):
             return False
-        known = {str(v).strip().lower() for v in self.raw[~self.empty].tolist()}
+        known = {str(v).strip().lower() for v in self.raw[~self.empty].unique()}
         return known <= set(_BOOLEANS) and len({_BOOLEANS[v] for v in known}) == 2
+
+    @property
+    def two_values(self) -> bool:
+        """Holds two values, or several ways to write false and true."""
+        start = Looks(self.name, self.raw.head(_START))  # most columns hold more there already
+        if len(self.raw) > _START and start.distinct > len(_BOOLEANS):
+            return False
+        return self.booleans or self.distinct == 2
 
     @cached_property
     def moments(self) -> bool:
         """Every value is a date and time (ISO 8601)."""
-        if self.empty.all() or self.numbers is not None:
-            return False
         known = self.raw[~self.empty]
         # Bare digits are more often a code than a year.
-        if not known.astype(str).str.match(r"\s*\d{4}(-\d|\d{4}T)").all():
+        for some in (known.head(_START), known):
+            if not len(some) or not some.astype(str).str.match(r"\s*\d{4}(-\d|\d{4}T)").all():
+                return False
+        if self.numbers is not None:
             return False
         times = pd.to_datetime(known, format="ISO8601", utc=True, errors="coerce")
         return bool(times.notna().all())
@@ -151,8 +172,20 @@ class Looks:
         named = bool(_TIMES & set(self.words))
         if self.moments:
             return 3 if named else 2
-        rising = self.numbers is not None and bool((np.diff(self.numbers) >= 0).all())
-        return int(named and rising and self.distinct > 1)
+        return int(named and self.rises and self.within(-_SECONDS, _SECONDS))
+
+    @property
+    def rises(self) -> bool:
+        """Numbers that never fall from row to row, and not one number only."""
+        return self.numbers is not None and self.distinct > 1 and bool(
+            (np.diff(self.numbers) >= 0).all()
+        )  # fmt: skip
+
+    @property
+    def milliseconds(self) -> bool:
+        """Named like a time, with numbers that are too large for seconds."""
+        named = bool(_TIMES & set(self.words))
+        return named and self.numbers is not None and bool(self.numbers.max() > _SECONDS)
 
     @property
     def names_someone(self) -> bool:
@@ -180,12 +213,14 @@ class Looks:
     def all_different(self) -> bool:
         """No text comes twice, in more rows than a few."""
         known = int((~self.missing).sum())
-        return not self.typed and self.numbers is None and known > FEW and self.distinct == known
+        if self.typed or self.numbers is not None or self.almost_numbers:
+            return False
+        return known > FEW and self.distinct == known
 
     @property
     def from_later(self) -> bool:
         """Named like something that is known only after the payment is decided."""
-        return "after" in self.words or any(word.startswith(LATER) for word in self.words)
+        return later(self.name)
 
     @property
     def too_many(self) -> bool:

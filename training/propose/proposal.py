@@ -7,6 +7,7 @@ decided, and which ranges hold, a person has to check. The file says so.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.audit.findings import MISSINGNESS_TELLS
-from training.errors import DataRefused, UsageError
+from training.convert import readable
+from training.errors import DataRefused, UsageError, printable
 from training.propose import label as labels
-from training.propose.looks import FEW, LONG_TAIL, MANY, Looks
+from training.propose.looks import FEW, LONG_TAIL, Looks
 from training.propose.toml import comment, fields, key
-from training.spec import HOUR_OF_DAY, NAME, TEXT_LIMIT, DatasetSpec
+from training.propose.unfit import no_feature
+from training.spec import HOUR_OF_DAY, NAME_LIMIT, DatasetSpec, is_name
 
 _CHECKS = (
     "- Columns: every feature must be known when the payment is decided. Give any other one "
@@ -30,31 +32,29 @@ _CHECKS = (
 )
 _AMOUNTS = ("amount", "amt", "transactionamount", "transactionamt", "paymentamount")
 _UNITS = ("seconds", "minutes", "hours", "days", "months", "years")
-_MILLISECONDS = 1e11  # as seconds it would be the year 5138
-_RARE = 5  # rows of a class below which missing values may follow it by chance
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A spec that accepts the rows it was made from.
+    """A spec that accepts the rows it was made from, those without a label aside.
 
     Attributes
     ----------
     reasons
         Why each column, and the label, was taken for what it is; also of columns left out.
-    rows
-        How many rows were looked at.
+    seen
+        The rows that were looked at, in words.
     """
 
     spec: DatasetSpec
     reasons: dict[str, str]
-    rows: int
+    seen: str
 
     def toml(self) -> str:
         """The spec as a file with comments, which `DatasetSpec.load` reads back to an equal one."""
         spec = self.spec
         lines = [
-            *comment(f"Proposed from {self.rows:,} rows. Check by hand, since no file can tell:"),
+            *comment(f"Proposed from {self.seen}. Check by hand, since no file can tell:"),
             *comment("- Label: " + self.reasons[spec.label], indent="  "),
             *(line for text in _CHECKS for line in comment(text, indent="  ")),
             "",
@@ -68,12 +68,23 @@ class Proposal:
             lines += ["", *comment(self.reasons[name]), f"[columns.{key(name)}]"]
             lines += fields(column.model_dump(exclude_defaults=True))
         for name in [n for n in self.reasons if n not in spec.columns and n != spec.label]:
-            lines += ["", *comment(f"Left out: {name!r}, {self.reasons[name]}")]
+            lines += ["", *comment(f"{titled(name)}: {self.reasons[name]}")]
         return "\n".join(lines) + "\n"
 
 
-def propose(frame: pd.DataFrame, *, name: str, label: str | None = None) -> Proposal:
+def titled(name: str) -> str:
+    """A column's name as it may stand in a message."""
+    return printable(name) or "the column without a name"
+
+
+def propose(
+    frame: pd.DataFrame, *, name: str, label: str | None = None, seen: str | None = None
+) -> Proposal:
     """Propose a spec for rows of a labelled file.
+
+    Whether a column says the same as the label, or gives it away by being missing, is judged on all
+    the rows, since there is no split yet: look at a file that you also measure a model on, and
+    these two judgements owe something to its test rows. The audit judges again on training rows.
 
     Parameters
     ----------
@@ -83,11 +94,14 @@ def propose(frame: pd.DataFrame, *, name: str, label: str | None = None) -> Prop
         Of the spec.
     label
         The column that says what is fraud; found by its name and values if not given.
+    seen
+        The rows in words, such as `the first 100,000 rows`, where the file has more.
 
     Raises
     ------
     UsageError
-        If the label is not one column of two values, or no column can be a feature.
+        If the label is not one column of two values, one that is named like it cannot be it, or no
+        column can be a feature.
     DataRefused
         If there are no rows, or two columns have the same name.
     """
@@ -96,38 +110,36 @@ def propose(frame: pd.DataFrame, *, name: str, label: str | None = None) -> Prop
     names = [str(column) for column in frame.columns]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise DataRefused(f"the file has the columns {', '.join(map(repr, twice))} twice")
-    looks = {n: Looks(n, _plain(frame.iloc[:, i])) for i, n in enumerate(names)}
-    found = labels.find(looks, label)
-    del looks[found.name]
-    moment, person = _timestamp(looks), _entity(looks)
+    seen = seen or f"{len(frame):,} rows"
+
+    def look(column: str) -> Looks:
+        # Made anew each time: the texts of every column at once would fill the memory.
+        return Looks(column, _plain(frame.iloc[:, names.index(column)]))
+
+    named = [n for n in names if is_name(n)]
+    found = labels.find(named, look, wanted=label, seen=seen)
+    moment, person = _roles([n for n in named if n != found.name], look)
     columns: dict[str, dict[str, Any]] = {}
     reasons = {found.name: found.reason}
-    for look in looks.values():
-        if not re.fullmatch(NAME, look.name):
-            reasons[look.name] = "which can be no name: 1 to 100 printable characters"
-        elif look.name == moment:
-            columns[look.name] = {"role": "timestamp", "type": "text" if look.moments else "number"}
-            reasons[look.name] = f"Orders the rows: {_time(look)}."
-        elif look.name == person:
-            columns[look.name] = {"role": "entity", "type": "text"}
-            reasons[look.name] = f"Says who pays: {look.distinct:,} values that come again."
-        elif why := _no_feature(look, found.fraud, moment, person):
-            columns[look.name] = {"role": "annotation", "type": "text"}
-            reasons[look.name] = f"No feature: {why}."
-        else:
-            columns[look.name], reasons[look.name] = _feature(look)
-    features = [n for n, column in columns.items() if "role" not in column]
-    if not features:
-        why = "; ".join(f"{n}: {reasons[n]}" for n in looks) or "there is only the label"
-        raise UsageError(f"no column can be a feature; {why}")
+    amounts: list[str] = []
+    for column in (n for n in names if n != found.name):
+        if not is_name(column):
+            reasons[column] = f"Left out: a name has 1 to {NAME_LIMIT} printable characters."
+            continue
+        columns[column], reasons[column] = _column(look(column), found.fraud, moment, person)
+        payable = look(column).compact in _AMOUNTS and columns[column].get("minimum") == 0
+        if payable and "role" not in columns[column]:
+            amounts.append(column)
+    if all("role" in column for column in columns.values()):
+        why = "; ".join(f"{titled(n)}: {reasons[n]}" for n in names if n != found.name)
+        raise UsageError(f"no column can be a feature; {why or 'there is only the label'}")
     content: dict[str, Any] = {"name": name, "label": found.name, "columns": columns}
     content["label_values"] = list(found.values)
-    content["description"] = f"One row per payment; {found.name} {found.values[1]} is fraud."
-    amounts = [
-        n for n in features if looks[n].compact in _AMOUNTS and columns[n].get("minimum") == 0
-    ]
+    content["description"] = (
+        f"One row per payment; {found.name} {printable(found.values[1])} is fraud."
+    )
     content["costs"] = {"amount": amounts[0] if amounts else None}
-    return Proposal(DatasetSpec.from_dict(content, "the proposal"), reasons, len(frame))
+    return Proposal(DatasetSpec.from_dict(content, "the proposal"), reasons, seen)
 
 
 def spec_name(file: str) -> str:
@@ -145,100 +157,36 @@ def spec_name(file: str) -> str:
 
 def _plain(raw: pd.Series[Any]) -> pd.Series[Any]:
     raw = raw.reset_index(drop=True)
-    return raw.astype(object) if isinstance(raw.dtype, pd.CategoricalDtype) else raw
+    raw = raw.astype(object) if isinstance(raw.dtype, pd.CategoricalDtype) else raw
+    return readable(raw)
 
 
-def _timestamp(looks: dict[str, Looks]) -> str | None:
-    best = max(looks.values(), key=lambda look: look.orders_rows, default=None)
-    return best.name if best is not None and best.orders_rows else None
+def _roles(names: Sequence[str], look: Callable[[str], Looks]) -> tuple[str | None, str | None]:
+    """The columns that say when a payment was made and who pays."""
+    order = {n: look(n).orders_rows for n in names}
+    moment = max(order, key=lambda n: order[n], default=None)
+    person = next((n for n in names if look(n).names_someone), None)
+    return (moment if moment is not None and order[moment] else None), person
 
 
-def _entity(looks: dict[str, Looks]) -> str | None:
-    return next((look.name for look in looks.values() if look.names_someone), None)
-
-
-def _time(look: Looks) -> str:
-    if look.numbers is None:
-        return "a date and time (ISO 8601) in every row"
-    if look.numbers.max() > _MILLISECONDS:
-        return "a number that never falls, too large for seconds: perhaps divide it by 1000"
-    return "a number that never falls, taken for seconds"
-
-
-def _no_feature(
+def _column(
     look: Looks, fraud: NDArray[np.bool_], moment: str | None, person: str | None
-) -> str:
-    """Why a column should feed no model; empty if it may."""
-    first = "" if look.missing.all() else str(look.raw[~look.missing].iloc[0]).strip()
-    # From what makes it useless or a danger to what it is; the first that holds is told.
-    reasons = (
-        (not first, "it holds no value at all"),
-        (told := _missing_tells(look.missing, fraud), told),
-        (look.compact in labels.NAMES or look.from_later,
-         "by its name it may not be known when the payment is decided"),
-        (look.distinct == 1, f"every value is {first[:40]!r}, which tells nothing"),
-        (_mirrors(look, fraud), "it says the same as the label in every row"),
-        (look.raw.dtype.kind in "mM" or look.moments,
-         f"it is a time, and {moment!r} orders the rows" if moment else "it is a time that not "
-         "every row has"),
-        (look.names_someone, f"it names someone, and {person!r} says who pays"),
-        (look.numbered, "it counts the rows"),
-        (look.all_different, "no value comes twice, so it names the row"),
-        (look.names_rows and not look.booleans and not _offered(look),
-         f"{look.distinct:,} values of an identifier, which say nothing by their size"),
-    )  # fmt: skip
-    for holds, why in reasons:
-        if holds:
-            return why
-    return "" if look.booleans or look.numbers is not None else _no_category(look)
-
-
-def _no_category(look: Looks) -> str:
-    if look.typed:
-        return "it holds numbers that are not finite"
-    if look.almost_numbers:
-        return (
-            f"nearly all values are numbers, but {look.almost_numbers[:40]!r} is none; "
-            "leave such values empty"
+) -> tuple[dict[str, Any], str]:
+    """What one column is in the spec, and why."""
+    if look.name == moment:
+        how = (
+            "a date and time (ISO 8601) in every row"
+            if look.moments
+            else "a number that never falls, taken for seconds"
         )
-    if look.too_long:
-        return f"it holds a text of more than {TEXT_LIMIT} characters"
-    if look.too_many:
-        limit = f"more than {MANY[0]} and more than {MANY[1]:.0%} of the rows"
-        return f"{look.distinct:,} different texts, {limit}"
-    return ""
-
-
-def _missing_tells(missing: NDArray[np.bool_], fraud: NDArray[np.bool_]) -> str:
-    """How the absence of a value gives the label away as the audit judges it; empty if not."""
-    if missing.all() or not missing.any() or min(fraud.sum(), (~fraud).sum()) < _RARE:
-        return ""
-    prevalence = fraud.mean()
-    skills = []
-    for alert in (missing, ~missing):
-        recall, precision = alert[fraud].mean(), fraud[alert].mean()
-        average = recall * precision + (1 - recall) * prevalence
-        skills.append((average - prevalence) / (1 - prevalence))
-    if max(skills) < MISSINGNESS_TELLS:
-        return ""
-    return (
-        f"it is missing on {missing[fraud].mean():.1%} of the frauds and "
-        f"{missing[~fraud].mean():.1%} of the other rows, which gives the label away"
-    )
-
-
-def _mirrors(look: Looks, fraud: NDArray[np.bool_]) -> bool:
-    if look.distinct != 2 or look.missing.any():
-        return False
-    one = (look.texts == look.texts.iloc[0]).to_numpy(bool)
-    return bool((one == fraud).all() or (one != fraud).all())
-
-
-def _offered(look: Looks) -> bool:
-    """Few enough texts, or numbers that are written as one text each, to be a category."""
-    return look.distinct <= FEW and (
-        look.numbers is None or (look.whole and look.raw.dtype != float)
-    )
+        kind = "text" if look.moments else "number"
+        return {"role": "timestamp", "type": kind}, f"Orders the rows: {how}."
+    if look.name == person:
+        why = f"Says who pays: {look.distinct:,} values that come again."
+        return {"role": "entity", "type": "text"}, why
+    if why := no_feature(look, fraud, moment, person):
+        return {"role": "annotation", "type": "text"}, f"No feature: {why}."
+    return _feature(look)
 
 
 def _feature(look: Looks) -> tuple[dict[str, Any], str]:

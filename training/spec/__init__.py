@@ -1,8 +1,8 @@
 """DatasetSpec: the schema as data, and every mistake in one told in plain words."""
 
+from training.spec.name import NAME_LIMIT, is_name
 from training.spec.schema import (
     HOUR_OF_DAY,
-    NAME,
     TEXT_LIMIT,
     Bins,
     Column,
@@ -17,7 +17,7 @@ from training.spec.schema import (
 
 __all__ = [
     "HOUR_OF_DAY",
-    "NAME",
+    "NAME_LIMIT",
     "TEXT_LIMIT",
     "Bins",
     "Column",
@@ -27,5 +27,6 @@ __all__ = [
     "Feature",
     "Ratio",
     "SpecError",
+    "is_name",
     "mistakes",
 ]

@@ -60,8 +60,11 @@ def in_fields(error: ValidationError, models: Models) -> dict[Path, Mistake]:
     """What pydantic found wrong with single fields, by their paths."""
     found: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        if detail["type"] != "value_error":  # a rule, which tells it better
-            found.setdefault(_path(detail, models), []).append(detail)
+        if detail["type"] == "value_error":  # a rule, which tells it better
+            continue
+        if detail["type"] == "too_short" and detail["input"]:  # only its wrong values are gone
+            continue
+        found.setdefault(_path(detail, models), []).append(detail)
     return {path: _field(path, details, models) for path, details in found.items()}
 
 
@@ -122,8 +125,8 @@ def _field(path: Path, details: list[ErrorDetails], models: Models) -> Mistake:
             known = _siblings(details[0]["loc"], models)
             hint = meant(path[-1], known) or f"there are {', '.join(known)}"
             return Mistake(place(*path), "there is no such field", hint)
-        case "string_pattern_mismatch" if path[-1] == "[key]":
-            return Mistake(place(*path[:-1]), _NAMES)
+        case "name":
+            return Mistake(place(*(path[:-1] if path[-1] == "[key]" else path)), _NAMES)
         case "missing" if path != ("label_values",):
             return Mistake(place(*path), "is missing")
         case "missing" | "too_long":

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from training.errors import printable
 from training.spec.mistake import Mistake, Models, Path, meant, place, shown
 
 _SOURCES = {
@@ -38,7 +39,7 @@ _Rule = Callable[[_Parts], Iterator[Mistake]]
 
 def of_column(fields: Mapping[str, Any]) -> list[Mistake]:
     """What does not fit together in one column; places are names of fields."""
-    return _judge(_Parts(fields), _type_of_role, _only_numbers, _only_categories, _skewed, _range)
+    return _judge(_Parts(fields), *_COLUMN_RULES)
 
 
 def of_bins(fields: Mapping[str, Any]) -> list[Mistake]:
@@ -131,6 +132,28 @@ def _only_categories(column: _Parts) -> Iterator[Mistake]:
         yield Mistake("categories", f"are for columns of type 'category', not {column['type']!r}")
 
 
+def _each_category(column: _Parts) -> Iterator[Mistake]:
+    categories = list(column["categories"])
+    if not all(category.strip() for category in categories):
+        yield Mistake("categories", "holds an empty text, which is a missing value in every file")
+    if twice := sorted({c for c in categories if c.strip() and categories.count(c) > 1}):
+        yield Mistake("categories", f"holds {', '.join(map(shown, twice))} more than once")
+
+
+def _example(column: _Parts) -> Iterator[Mistake]:
+    # It may lie outside the range: models that were made before must still load.
+    role, kind, example = column["role"], column["type"], column["example"]
+    if example is None or role != "feature":
+        return
+    if kind == "number" and isinstance(example, str):
+        yield Mistake("example", f"should be a number, is {shown(example)}")
+    elif kind == "boolean" and example not in (0, 1):
+        yield Mistake("example", f"should be 0 or 1, is {shown(example)}")
+    elif kind == "category" and not isinstance(example, str):
+        hint = f'write it in quotes: "{example:g}"'
+        yield Mistake("example", f"should be a text, is {shown(example)}", hint)
+
+
 def _skewed(column: _Parts) -> Iterator[Mistake]:
     low = column["minimum"]
     if column["skewed"] and column["type"] == "number" and (low is None or low < 0):
@@ -143,6 +166,10 @@ def _range(column: _Parts) -> Iterator[Mistake]:
     if low is not None and high is not None and low > high:
         yield Mistake("minimum", f"minimum {low:g} is above maximum {high:g}")
 
+
+_COLUMN_RULES: tuple[_Rule, ...] = (
+    _type_of_role, _only_numbers, _only_categories, _each_category, _example, _skewed, _range,
+)  # fmt: skip
 
 # --- one feature ---
 
@@ -189,14 +216,23 @@ def _one_each(spec: _Parts) -> Iterator[Mistake]:
     for role in ("timestamp", "entity"):
         found = [name for name, c in spec["columns"].items() if c.get("role") == role]
         if len(found) > 1:
-            names = ", ".join(found)
+            names = ", ".join(map(printable, found))
             yield Mistake("columns", f"more than one column has the role {role!r}: {names}")
 
 
 def _two_labels(spec: _Parts) -> Iterator[Mistake]:
+    from training.read import MISSING  # pandas comes with it
+
     legitimate, fraud = spec["label_values"]
     if legitimate == fraud:
         yield Mistake("label_values", f"is {fraud!r} for a legitimate payment and for a fraud too")
+    for value in (legitimate, fraud):
+        if value != value.strip() or value in MISSING:
+            yield Mistake(
+                "label_values", f"{shown(value)} is never found: values are trimmed, and a blank "
+                f"or a word such as NULL is a missing value",
+            )  # fmt: skip
+            return
 
 
 def _amount(spec: _Parts) -> Iterator[Mistake]:

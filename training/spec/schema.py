@@ -17,9 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import UsageError
 from training.spec import rules
 from training.spec.mistake import Mistake, in_fields
-
-NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]{0,98}[^\s\x00-\x1f])?$"
-"""A column or feature: any printable text of at most 100 characters, no blank at either end."""
+from training.spec.name import Name
 
 TEXT_LIMIT = 200
 """Characters of a text in a file or a request."""
@@ -193,12 +191,12 @@ class DatasetSpec(_Frozen):
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    label: str
+    label: Name
     label_values: tuple[str, str] = ("0", "1")
     description: str = ""
     costs: Costs = Costs()
-    columns: dict[Annotated[str, Field(pattern=NAME)], Column] = Field(min_length=1)
-    features: dict[Annotated[str, Field(pattern=NAME)], Feature] = {}
+    columns: dict[Name, Column] = Field(min_length=1)
+    features: dict[Name, Feature] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

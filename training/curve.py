@@ -1,0 +1,117 @@
+"""Curve: what every threshold over observed scores would alert on, find and cost.
+
+Candidates are the midpoints between neighbouring observed scores, one more above the highest score
+(no alert) and one at half the lowest (every row alerts). So each set of alerts that any threshold
+could give is looked at once, and the threshold chosen lies as far as it can from the scores on
+either side of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Counts at every threshold that tells two observed scores apart.
+
+    A row is an alert if its probability is at least the threshold. Thresholds fall: the first
+    alerts on nothing, the last on every row, those between are midpoints of neighbouring scores.
+
+    Attributes
+    ----------
+    threshold, true_positives, false_positives
+        Shape (k,).
+    frauds, rows
+        In the rows the curve was made from, at their natural prevalence.
+    """
+
+    threshold: NDArray[np.float64]
+    true_positives: NDArray[np.int64]
+    false_positives: NDArray[np.int64]
+    cost: NDArray[np.float64]
+    frauds: int
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        label: NDArray[np.int8],
+        probability: NDArray[np.float64],
+        *,
+        missed: NDArray[np.float64],
+        alarm: float,
+    ) -> Curve:
+        """Make the curve of at least one row; without a fraud every score of it is 0.
+
+        Parameters
+        ----------
+        label, probability, missed
+            Shape (n,); `missed` is what letting a row through costs if it is a fraud.
+        alarm
+            What an alert on a legitimate row costs.
+        """
+        order = np.argsort(-probability, kind="stable")
+        scores, frauds = probability[order], label[order].astype(np.int64)
+        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+        middle = (scores[ends[:-1]] + scores[ends[:-1] + 1]) / 2
+        # A midpoint of two neighbouring floats can round down onto the lower one.
+        middle = np.where(middle > scores[ends[:-1] + 1], middle, scores[ends[:-1]])
+        hits = np.cumsum(frauds)[ends]
+        above = np.nextafter(scores[0], np.inf) if scores[0] >= 1 else (scores[0] + 1) / 2
+        false_positives = np.append(0, ends + 1 - hits)
+        # Summed from the lowest score up, nothing is subtracted: what costs nothing comes out as 0.
+        below = np.cumsum(np.where(frauds == 1, missed[order], 0.0)[::-1])[::-1]
+        let_through = np.concatenate([below[:1], np.append(below, 0.0)[ends + 1]])
+        return cls(
+            threshold=np.concatenate([[above], middle, [scores[-1] / 2]]),
+            true_positives=np.append(0, hits),
+            false_positives=false_positives,
+            cost=let_through + alarm * false_positives,
+            frauds=int(frauds.sum()),
+            rows=len(label),
+        )
+
+    @property
+    def alerts(self) -> NDArray[np.int64]:
+        """Rows at or above each threshold."""
+        return self.true_positives + self.false_positives
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of frauds among the alerts; 0 where there is no alert."""
+        return self.true_positives / np.maximum(self.alerts, 1)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of the frauds that are alerts; 0 where there is no fraud."""
+        return self.true_positives / max(self.frauds, 1)
+
+    def f_score(self, beta: float = 1.0) -> NDArray[np.float64]:
+        """Harmonic mean of precision and recall, recall weighing `beta` times as much.
+
+        0 where there is neither an alert nor a fraud.
+        """
+        weight = beta**2
+        # With an alert the denominator is at least 1; without one the numerator is 0 anyway.
+        denominator: NDArray[np.float64] = np.maximum(weight * self.frauds + self.alerts, 1)
+        return (1 + weight) * self.true_positives / denominator
+
+    def frame(self) -> pd.DataFrame:
+        """The curve as a table for people and for MLflow."""
+        return pd.DataFrame(
+            {
+                "threshold": self.threshold,
+                "precision": self.precision,
+                "recall": self.recall,
+                "f1": self.f_score(),
+                "alerts_per_10000": self.alerts / self.rows * 10_000,
+                "cost_per_10000": self.cost / self.rows * 10_000,
+                "true_positives": self.true_positives,
+                "false_positives": self.false_positives,
+            }
+        )
