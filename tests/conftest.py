@@ -21,6 +21,9 @@ import pytest
 # start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Ray reads this when it is first imported, which collecting the tests does.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FRAUDRAY_SHARED", ROOT.parent / "shared"))
 
