@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def test_a_report_opens_by_itself_with_its_pictures(
     name: str, head: str, pictures: int, demo: Any, browser: Any
 ) -> None:
-    (path,) = (demo.home / "artifacts").rglob(name)
+    path = next((demo.home / "artifacts").rglob(name))
     asked: list[str] = []
     complaints: list[str] = []
     page = browser.new_page()
@@ -29,6 +29,6 @@ def test_a_report_opens_by_itself_with_its_pictures(
     assert len(drawn) >= pictures
     assert all(drawn)
     assert all(page.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 20)"))
-    assert set(asked) == {"file", "data"}  # nothing is fetched from anywhere
+    assert set(asked) <= {"file", "data"}  # nothing is fetched from anywhere
     assert not complaints
     page.close()
