@@ -26,9 +26,9 @@ from fraudray.serving import Graph
 from serve_app.client import Client
 from training.data import Dataset, records_of
 from training.home import home
+from training.identity import fingerprint
 from training.simulate import simulate, write
 from training.spec import DatasetSpec
-from training.split import fingerprint
 from training.tracking import Tracking
 
 SENT = 100

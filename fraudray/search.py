@@ -11,9 +11,9 @@ from fraudray.pipeline import Audited, Published, publish, timestamped
 from fraudray.reports import SweepView
 from training.errors import DataRefused
 from training.fit import Recipe, train
+from training.identity import fingerprint
 from training.models import FAMILIES
 from training.resample import NEIGHBOURS
-from training.split import fingerprint
 from training.threshold import DEFAULT_POLICY, Policy
 from training.tracking import Tracking
 from tuning.callbacks import MLflowCallback

@@ -29,11 +29,11 @@ from training.errors import FraudrayError, printable
 from training.explain import Explanation, explain
 from training.features import FeatureEngineering
 from training.home import VERSION
+from training.identity import Hashes, row_identities
 from training.models import Model, family
 from training.preprocess import Matrix
 from training.reference import Reference
 from training.spec import DatasetSpec
-from training.split import Hashes, row_identities
 from training.threshold import Choice, Policy
 
 FORMAT = 2

@@ -18,12 +18,13 @@ from training.errors import UsageError
 from training.evaluate import Metrics, baselines, evaluate
 from training.explain import explain, importance
 from training.features import FeatureEngineering
+from training.identity import fingerprint, row_identities
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
 from training.reference import Reference
 from training.resample import smote
 from training.scoring import score
-from training.split import Method, Split, fingerprint, groups, row_identities
+from training.split import Method, Split, groups
 from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy, missed_costs
 
 SAMPLE_ROWS = 16

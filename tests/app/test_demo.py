@@ -21,8 +21,9 @@ from mlflow.tracking import MlflowClient
 from serve_app.client import Client
 from training.bundle import ModelBundle
 from training.data import Dataset, load, records_of
+from training.identity import fingerprint
 from training.spec import DatasetSpec
-from training.split import fingerprint, split
+from training.split import split
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,9 @@ from training.data import Dataset
 from training.errors import UsageError
 from training.evaluate import Metrics
 from training.fit import SAMPLE_ROWS, Recipe, train
+from training.identity import fingerprint, row_identities
 from training.models import FAMILIES
-from training.split import Split, fingerprint, row_identities, split
+from training.split import Split, split
 from training.threshold import missed_costs
 
 LearnFrom = Callable[[Dataset], ModelBundle]

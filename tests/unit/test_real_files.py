@@ -13,9 +13,10 @@ from training.bundle import ModelBundle
 from training.data import Dataset, load
 from training.evaluate import Metrics
 from training.fit import Recipe, train
+from training.identity import row_identities
 from training.models import FAMILIES
 from training.spec import DatasetSpec
-from training.split import Split, folds, row_identities, split
+from training.split import Split, folds, split
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 

@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 
 from training.data import Columns, Dataset, check
 from training.errors import DataRefused, UsageError
+from training.identity import fingerprint, row_hashes, row_identities
 from training.spec import DatasetSpec
-from training.split import (
-    PARTS,
-    Split,
-    SplitPlan,
-    fingerprint,
-    folds,
-    row_hashes,
-    row_identities,
-    split,
-)
+from training.split import PARTS, Split, SplitPlan, folds, split
 
 
 def _part(dataset: Dataset) -> NDArray[np.intp]:

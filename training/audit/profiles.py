@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from training.audit.absence import Absence, absence
 from training.audit.skill import best_skill, cross_fitted_skill, dealt, number_levels
 from training.data import Dataset
+from training.identity import row_identities
 from training.preprocess import Values, signed_log
 from training.spec import Column
-from training.split import row_identities
 
 Label = NDArray[np.int8]
 Counts = NDArray[np.float64]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from training.audit.findings import Finding
 from training.data import Dataset
-from training.split import Rows, Split, groups, row_hashes, row_identities
+from training.identity import row_hashes, row_identities
+from training.split import Rows, Split, groups
 
 MOST_FRAUDS, MANY_FRAUDS = 0.5, 0.2
 """Share of frauds above which the labels look swapped, and above which it is worth a note."""

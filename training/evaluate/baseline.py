@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from training.audit.skill import cross_fitted_skill, dealt, level_edges, skill
 from training.data import Dataset
-from training.split import row_hashes
+from training.identity import row_hashes
 
 _PRIOR_ROWS = 10.0  # rows at the overall rate that a value's own rate is mixed with
 _CLEARLY = 0.02  # skill by which ranges must beat a plain higher or lower, which is simpler to say
