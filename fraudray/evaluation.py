@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import IO, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
 from training.explain import reasons
 from training.spec import DatasetSpec
-from training.threshold import Policy, missed_costs
+from training.threshold import Policy
 from training.tracking import Version
 
 MAX_GROUPS = 100
@@ -51,8 +51,7 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
         )
     if by is not None and dataset.frame[by].nunique() > MAX_GROUPS:
         raise UsageError(f"--by {by}: more than {MAX_GROUPS} different values")
-    costs = Policy.parse(bundle.choice.policy).costs(bundle.spec)
-    missed = missed_costs(costs, dataset.columns, len(dataset))
+    costs = Policy.parse(bundle.choice.policy).row_costs(replace(dataset, spec=bundle.spec))
     probability = bundle.score(dataset.columns)
     twin = bundle.has_learned_from(dataset)
     groups = [("all", np.ones(len(dataset), bool))]
@@ -66,8 +65,8 @@ def evaluate_by(bundle: ModelBundle, dataset: Dataset, by: str | None) -> list[d
                 label[rows],
                 probability[rows],
                 bundle.choice.threshold,
-                missed=missed[rows],
-                alarm=costs.false_alarm,
+                missed=costs["missed"][rows],
+                alarm=costs["alarm"],
             ).to_dict(),
             "twins": int(twin[rows].sum()),
         }

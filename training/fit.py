@@ -25,7 +25,7 @@ from training.reference import Reference
 from training.resample import smote
 from training.scoring import score
 from training.split import Method, Split, groups
-from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy, missed_costs
+from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy
 
 SAMPLE_ROWS = 16
 EXPLAINED_ROWS = 300
@@ -126,10 +126,9 @@ class _Parts:
     validation: Dataset
     test: Dataset
 
-    def costs(self, rows: Dataset) -> dict[str, Any]:
-        costs = Policy.parse(self.recipe.policy).costs(rows.spec)
-        missed = missed_costs(costs, rows.columns, len(rows))
-        return {"missed": missed, "alarm": costs.false_alarm}
+    @property
+    def policy(self) -> Policy:
+        return Policy.parse(self.recipe.policy)
 
     def fit(self, exclude: Iterable[str], threads: int) -> _Fitted:
         recipe, validation = self.recipe, self.validation
@@ -142,21 +141,21 @@ class _Parts:
             prior_shift=shift, groups=groups(validation, self.method), seed=recipe.seed,
         )  # fmt: skip
         probability = calibrated.calibration.probability(raw)
-        curve = Curve.of(validation.label, probability, **self.costs(validation))
+        curve = Curve.of(validation.label, probability, **self.policy.row_costs(validation))
         return _Fitted(
             features=features,
             model=model,
             background=matrix.mean(axis=0),
             calibrated=calibrated,
             curve=curve,
-            choice=Policy.parse(recipe.policy).choose(curve),
+            choice=self.policy.choose(curve),
             probability=probability,
         )
 
     def tested(self, fitted: _Fitted) -> Metrics:
         return Metrics.of(
             self.test.label, fitted.score(self.test), fitted.choice.threshold,
-            **self.costs(self.test),
+            **self.policy.row_costs(self.test),
         )  # fmt: skip
 
 
@@ -181,14 +180,14 @@ def train(
     DataRefused
         If SMOTE has too few frauds, no column is left, or the policy's amounts are not in the file.
     """
-    Policy.parse(recipe.policy).require(dataset.columns, dataset.source)
     data = _Parts(recipe, parts.method, *(dataset.take(rows) for _, rows in parts.items()))
+    data.policy.require(dataset.columns, dataset.source)
     fitted = data.fit(report.excluded, threads)
     choice = fitted.choice
     validated = replace(
         Metrics.of(
             data.validation.label, fitted.probability, choice.threshold,
-            **data.costs(data.validation),
+            **data.policy.row_costs(data.validation),
         ),
         # The only metric that sees more than the order: judged by calibrators blind to the row.
         brier=float(np.mean((data.validation.label - fitted.calibrated.cross_fitted) ** 2)),
@@ -199,7 +198,7 @@ def train(
     }
     tested = evaluate(
         data.test, fitted.score(data.test), choice.threshold,
-        **data.costs(data.test), seed=recipe.seed,
+        **data.policy.row_costs(data.test), seed=recipe.seed,
         seen=np.isin(row_identities(data.test), np.concatenate(list(learned_from.values()))),
         groups=groups(data.test, parts.method),
     )  # fmt: skip
@@ -233,11 +232,7 @@ def train(
         evaluation={
             "test": tested.to_dict(),
             "baselines": baselines(
-                data.train,
-                data.validation,
-                data.test,
-                Policy.parse(recipe.policy),
-                exclude=report.excluded,
+                data.train, data.validation, data.test, data.policy, exclude=report.excluded
             ),
             "without": _without(data, report, threads),
             "calibration": fitted.calibrated.report.to_dict(),

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from training.curve import Curve
-from training.data import Columns
+from training.data import Columns, Dataset
 from training.errors import DataRefused, UsageError
 from training.spec import Costs, DatasetSpec
 
-__all__ = ["DEFAULT_POLICY", "MOST_BETA", "MOST_COST", "Choice", "Curve", "Policy", "missed_costs"]
+__all__ = [
+    "DEFAULT_POLICY",
+    "MOST_BETA",
+    "MOST_COST",
+    "Choice",
+    "Curve",
+    "Policy",
+    "RowCosts",
+    "missed_costs",
+]
 
 DEFAULT_POLICY = "max-f1"
 MOST_BETA = 1000.0
@@ -54,6 +64,17 @@ class Choice:
     met: bool
     cost_per_10000: float
     alerts_per_10000: float
+
+
+class RowCosts(TypedDict):
+    """What errors on n rows cost, as `Curve.of` and `Metrics.of` take it.
+
+    `missed` of shape (n,) is what a row costs if it is a fraud let through, `alarm` what an alert
+    on a legitimate one costs.
+    """
+
+    missed: NDArray[np.float64]
+    alarm: float
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,13 @@ class Policy:
             raise DataRefused(f"{needs}; the file has no such column")
         if pd.isna(values := columns[self.missed]).all():
             raise DataRefused(f"{needs}; they are missing in all {len(values):,} rows")
+
+    def row_costs(self, rows: Dataset) -> RowCosts:
+        """What errors on these rows cost under this policy."""
+        costs = self.costs(rows.spec)
+        return RowCosts(
+            missed=missed_costs(costs, rows.columns, len(rows)), alarm=costs.false_alarm
+        )
 
     def choose(self, curve: Curve) -> Choice:
         """The best threshold of a curve under this policy.

@@ -17,7 +17,7 @@ from training.features import FeatureEngineering
 from training.fit import Recipe, fit_model
 from training.preprocess import Matrix
 from training.split import Split, folds
-from training.threshold import DEFAULT_POLICY, Curve, Policy, missed_costs
+from training.threshold import DEFAULT_POLICY, Curve, Policy, RowCosts
 
 METRIC = "pr_auc"
 """What a sweep maximises: mean average precision of the folds, at natural prevalence."""
@@ -31,19 +31,17 @@ class Fold:
     ----------
     fit, fit_label
         Shapes (n, d) and (n,): rows to resample and fit on. The features were learned from them.
-    held_out, held_out_label, held_out_missed
-        Shapes (m, d), (m,) and (m,): rows to judge by, as they come, and what a fraud let through
-        costs on each.
-    alarm
-        What a false alarm costs.
+    held_out, held_out_label
+        Shapes (m, d) and (m,): rows to judge by, as they come.
+    held_out_costs
+        What errors on them cost.
     """
 
     fit: Matrix
     fit_label: NDArray[np.int8]
     held_out: Matrix
     held_out_label: NDArray[np.int8]
-    held_out_missed: NDArray[np.float64]
-    alarm: float
+    held_out_costs: RowCosts
 
 
 def prepare(
@@ -56,7 +54,7 @@ def prepare(
     DataRefused
         If there are too few frauds for that many folds.
     """
-    costs = Policy.parse(policy).costs(dataset.spec)
+    chosen_by = Policy.parse(policy)
     made = []
     for fit_rows, held_out_rows in folds(dataset, parts, count):
         fit, held_out = dataset.take(fit_rows), dataset.take(held_out_rows)
@@ -65,7 +63,7 @@ def prepare(
             Fold(
                 features.transform(fit.columns), fit.label,
                 features.transform(held_out.columns), held_out.label,
-                missed_costs(costs, held_out.columns, len(held_out)), costs.false_alarm,
+                chosen_by.row_costs(held_out),
             )
         )  # fmt: skip
     return made
@@ -93,8 +91,11 @@ def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
         for fold, score in zip(folds, scores, strict=True)
     ]
     labels = np.concatenate([fold.held_out_label for fold in folds])
-    missed = np.concatenate([fold.held_out_missed for fold in folds])
-    curve = Curve.of(labels, np.concatenate(scores), missed=missed, alarm=folds[0].alarm)
+    curve = Curve.of(
+        labels, np.concatenate(scores),
+        missed=np.concatenate([fold.held_out_costs["missed"] for fold in folds]),
+        alarm=folds[0].held_out_costs["alarm"],
+    )  # fmt: skip
     choice = Policy.parse(recipe.policy).choose(curve)
     return {
         METRIC: float(np.mean(areas)),

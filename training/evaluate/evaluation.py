@@ -16,7 +16,7 @@ from training.evaluate.baseline import best_column
 from training.evaluate.intervals import Groups, Interval, average_precision, bootstrap
 from training.evaluate.slices import Slice, slices
 from training.evaluate.windows import PrecisionAt, Window, over_time, precision_at
-from training.threshold import Curve, Policy, missed_costs
+from training.threshold import Curve, Policy, RowCosts
 
 _CURVE_POINTS = 200
 # One unit of log-odds per bin; what lies beyond 0.01 % and 99.99 % joins at the ends.
@@ -197,7 +197,7 @@ def evaluate(
         Intervals count copies as one row; without it each row is taken to stand alone.
     """
     label, alert = dataset.label, probability >= threshold
-    costs: dict[str, Any] = {"missed": missed, "alarm": alarm}
+    costs = RowCosts(missed=missed, alarm=alarm)
     return Evaluation(
         threshold=threshold,
         metrics=Metrics.of(label, probability, threshold, **costs),
@@ -207,7 +207,7 @@ def evaluate(
         over_time=over_time(dataset.timestamp, label, probability, alert),
         curve=_thinned(Curve.of(label, probability, **costs)),
         score_histogram=_histogram(label, probability),
-        twins=_twins(seen, label, probability, threshold, missed, alarm),
+        twins=_twins(seen, label, probability, threshold, costs),
     )
 
 
@@ -236,21 +236,16 @@ def baselines(
     dict
         Metrics by name: `alert on none`, `alert on all`, `best single column: NAME, ...`.
     """
-    costs = policy.costs(test.spec)
-
-    def given(rows: Dataset) -> dict[str, Any]:
-        missed = missed_costs(costs, rows.columns, len(rows))
-        return {"missed": missed, "alarm": costs.false_alarm}
-
+    costs = policy.row_costs(test)
     share = np.full(len(test), float(train.label.mean()))
     found = {
-        "alert on none": Metrics.of(test.label, share, 1.0, **given(test)),
-        "alert on all": Metrics.of(test.label, share, 0.0, **given(test)),
+        "alert on none": Metrics.of(test.label, share, 1.0, **costs),
+        "alert on all": Metrics.of(test.label, share, 0.0, **costs),
     }
     if column := best_column(train, exclude=exclude):
-        curve = Curve.of(validation.label, column.score(validation), **given(validation))
+        curve = Curve.of(validation.label, column.score(validation), **policy.row_costs(validation))
         threshold = policy.choose(curve).threshold
-        measured = Metrics.of(test.label, column.score(test), threshold, **given(test))
+        measured = Metrics.of(test.label, column.score(test), threshold, **costs)
         found[f"best single column: {column.label}"] = replace(measured, brier=None)
     return {name: metrics.to_dict() for name, metrics in found.items()}
 
@@ -260,14 +255,19 @@ def _twins(
     label: NDArray[np.int8],
     probability: NDArray[np.float64],
     threshold: float,
-    missed: NDArray[np.float64],
-    alarm: float,
+    costs: RowCosts,
 ) -> Twins | None:
     if seen is None:
         return None
     new = ~seen
     without = (
-        Metrics.of(label[new], probability[new], threshold, missed=missed[new], alarm=alarm)
+        Metrics.of(
+            label[new],
+            probability[new],
+            threshold,
+            missed=costs["missed"][new],
+            alarm=costs["alarm"],
+        )
         if 0 < new.sum() < len(new)
         else None
     )
