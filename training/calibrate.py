@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from training.errors import FraudrayError
+from training.preprocess import Probability
 from training.reliability import Measured, measure, reliability
 
 Label = NDArray[np.int8]
-Probability = NDArray[np.float64]
 
 FOLDS = 5
 LEAST_FRAUDS = 30

@@ -20,13 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import UsageError
-from training.preprocess import Matrix
+from training.preprocess import Matrix, Probability
 
 if TYPE_CHECKING:
     import treelite
     import xgboost
 
-Probability = NDArray[np.float64]
 Label = NDArray[np.int8]
 Params = Mapping[str, float]
 

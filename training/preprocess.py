@@ -20,6 +20,7 @@ from training.errors import DataRefused
 
 Values = NDArray[Any]
 Matrix = NDArray[np.float64]
+Probability = NDArray[np.float64]
 
 
 class _Learned(BaseModel):

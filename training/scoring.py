@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.data import Columns
-from training.preprocess import AsIs, Encoder, Matrix, OneHot, Scale, signed_log
+from training.preprocess import AsIs, Encoder, Matrix, OneHot, Probability, Scale, signed_log
 from training.spec import Bins, Cross, DatasetSpec, Ratio
 
 BLOCK = 50_000
@@ -26,8 +26,6 @@ BLOCK = 50_000
 _FAR = 1e30
 """Scaled values end here: beyond any real one, and sums of many stay finite, in float32 too."""
 _MOST = float(np.finfo(float).max)
-
-Probability = NDArray[np.float64]
 
 
 class _Codes:
