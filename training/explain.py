@@ -83,8 +83,6 @@ def explain(
     features: FeatureEngineering,
     matrix: Matrix,
     background: NDArray[np.float64],
-    *,
-    attribution: Attribution | None = None,
 ) -> Explanation:
     """Explain the rows of a matrix.
 
@@ -94,10 +92,8 @@ def explain(
         Shape (n, d), from the same features.
     background
         Shape (d,): mean row of the training matrix at natural prevalence.
-    attribution
-        That of the features, where it is kept; else it is made anew.
     """
-    attribution = attribution or Attribution.of(features)
+    attribution = Attribution.of(features)
     contributions = model.contributions(matrix, background)
     return Explanation(
         base=contributions[:, -1],

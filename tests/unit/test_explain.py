@@ -332,15 +332,6 @@ def test_a_derived_feature_is_shared_by_its_inputs(
     assert found.base.tolist() == [-4.0, -4.0, -4.0]
 
 
-def test_an_attribution_that_is_kept_gives_the_same(
-    tiny: FeatureEngineering, linear: LinearModel, three: Columns
-) -> None:
-    matrix, mean = tiny.transform(three), np.ones(len(tiny.feature_names_))
-    kept = explain(linear, tiny, matrix, mean, attribution=Attribution.of(tiny))
-
-    np.testing.assert_array_equal(kept.values, explain(linear, tiny, matrix, mean).values)
-
-
 def test_reasons_are_in_plain_words(
     tiny: FeatureEngineering, linear: LinearModel, three: Columns
 ) -> None:
