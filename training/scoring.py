@@ -9,7 +9,6 @@ indexing frames.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,20 +27,25 @@ _FAR = 1e30
 _MOST = float(np.finfo(float).max)
 
 
-class _Codes:
+class _Codes(dict[Any, int]):
     """Texts to codes: the place of a value among those learned, one more for any other."""
 
-    def __init__(self, values: tuple[str, ...], fill: str) -> None:
-        self.values = values
-        self.index: dict[Any, int] = {value: code for code, value in enumerate(values)}
-        self.missing = self.index[fill]
-        self.index |= dict.fromkeys((None, np.nan, pd.NA), self.missing)
+    def __init__(self, learned: tuple[str, ...], fill: str) -> None:
+        super().__init__((value, code) for code, value in enumerate(learned))
+        self.learned = learned
+        self.missing = self[fill]
+        self[None] = self.missing  # the usual one, found at once
+
+    def __missing__(self, value: Any) -> int:
+        # Nearly all are texts, and `isna` takes longer than all else here.
+        if not isinstance(value, str) and pd.isna(value):
+            return self.missing
+        return len(self.learned)
 
     def of(self, values: NDArray[Any] | None, rows: int) -> NDArray[np.intp]:
         if values is None:
             return np.full(rows, self.missing)
-        found = map(self.index.get, values.tolist(), repeat(len(self.values)))
-        return np.fromiter(found, np.intp, rows)
+        return np.fromiter(map(self.__getitem__, values.tolist()), np.intp, rows)
 
 
 class FeaturePlan:
@@ -100,7 +104,7 @@ class FeaturePlan:
             at = {value: starts[name] + i for i, value in enumerate(encoder.values)}
             feature = spec.features.get(name)
             if isinstance(feature, Cross):
-                rows, across = (self._codes[source].values for source in feature.inputs)
+                rows, across = (self._codes[source].learned for source in feature.inputs)
                 table = [[at.get(cross(a, b), -1) for b in across] + [-1] for a in rows]
                 table.append([-1] * (len(across) + 1))
                 self._crosses.append((feature.left, feature.right, np.array(table, np.intp)))

@@ -161,7 +161,7 @@ def test_every_kind_of_missing_text_is_one(bundle: ModelBundle, fresh: Dataset) 
         return fresh.columns | {"Category": np.full(len(fresh), value, object)}
 
     expected = bundle.score(with_category(None))
-    for missing in (np.nan, pd.NA):
+    for missing in (np.nan, float("nan"), pd.NA, pd.NaT):
         np.testing.assert_array_equal(bundle.score(with_category(missing)), expected)
 
 
