@@ -63,6 +63,8 @@ class Plan:
     ----------
     schema
         Of the file; every column of CSV is text.
+    header
+        Of CSV; None for Parquet.
     identity
         Of the files, to know them again.
     """
@@ -136,10 +138,9 @@ class _Reader(Protocol):
 
 
 class _Csv:
-    def __init__(self, file: IO[bytes], source: Source, plan: Plan, spec: DatasetSpec) -> None:
-        assert plan.header is not None  # noqa: S101  a plan of CSV has one
-        self._file, self._name, self._header = file, source.name, plan.header
-        self._inputs = [name for name in spec.inputs if name in plan.header.names]
+    def __init__(self, file: IO[bytes], source: Source, header: Header, spec: DatasetSpec) -> None:
+        self._file, self._name, self._header = file, source.name, header
+        self._inputs = [name for name in spec.inputs if name in header.names]
 
     def read(self, piece: Piece) -> tuple[pa.Table, Chunk]:
         self._file.seek(piece.start)
@@ -257,10 +258,10 @@ class Scorer:
         if self._open is None or self._open[0] != piece.part:
             self._stack.close()
             file = self._stack.enter_context(source.open())
-            spec = self.bundle.spec
+            spec, header = self.bundle.spec, self.plan.header
             reader: _Reader = (
-                _Parquet(file, self.plan, spec) if source.parquet
-                else _Csv(file, source, self.plan, spec)
+                _Parquet(file, self.plan, spec) if header is None
+                else _Csv(file, source, header, spec)
             )  # fmt: skip
             self._open = (piece.part, reader)
         try:
