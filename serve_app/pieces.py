@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from serve_app.formats import to_csv, to_ipc
 from serve_app.stages import Reference
 from training.convert import convert
+from training.csv_rows import line_breaks
 from training.data import require_columns
 from training.errors import DataRefused, FraudrayError
 from training.read import MISSING, Block, Chunk, Header, begin, blocks, frame_of, parse
-from training.rows import line_breaks
 from training.source import Source
 from training.spec import DatasetSpec
 

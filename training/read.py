@@ -17,8 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.csv_rows import (
+    Misfit,
+    all_rows_have,
+    fitting,
+    line_breaks,
+    lines_of,
+    row_ends,
+    rows_of,
+)
 from training.errors import DataRefused
-from training.rows import Misfit, all_rows_have, fitting, line_breaks, lines_of, row_ends, rows_of
 from training.source import Source
 
 BLOCK = 8 << 20

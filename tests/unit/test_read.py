@@ -21,10 +21,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from training import read
+from training.csv_rows import all_rows_have, row_ends, rows_of
 from training.data import load
 from training.errors import DataRefused, FraudrayError, UsageError
 from training.read import Header, begin, blocks, chunks, head, parse, read_csv
-from training.rows import all_rows_have, row_ends, rows_of
 from training.source import Source
 from training.spec import DatasetSpec
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from training.audit.file import of_file
 from training.audit.findings import SEPARATES, Finding, Later, of_column, of_probe
 from training.audit.probe import Probe, probe
 from training.audit.profiles import ColumnProfile, profile
-from training.audit.rows import of_file
 from training.data import Dataset
 from training.errors import printable
 from training.reference import Reference, psi

@@ -1,4 +1,4 @@
-"""Findings about the rows of a file and how they are parted."""
+"""Findings about a file as a whole: its rows and how they are parted."""
 
 from __future__ import annotations
 
