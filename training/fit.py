@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from training.identity import fingerprint, row_identities
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
 from training.reference import Reference
-from training.resample import smote
+from training.resample import MOST_NEIGHBOURS, NEIGHBOURS, smote
 from training.scoring import score
 from training.split import Method, Split, groups
 from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy
@@ -42,8 +44,12 @@ class Recipe:
     ----------
     smote
         Frauds per legitimate row after resampling; 0 for none.
+    neighbours
+        Nearest frauds that SMOTE draws between.
     fraud_weight
         What a fraud weighs against a legitimate row when fitted; 1 for the same.
+    derived
+        Whether the model sees the features that the spec derives, beside its columns.
     policy
         How the threshold is chosen.
     """
@@ -51,7 +57,9 @@ class Recipe:
     family: str
     params: Mapping[str, float] = field(default_factory=dict)
     smote: float = 0.0
+    neighbours: int = NEIGHBOURS
     fraud_weight: float = 1.0
+    derived: bool = True
     policy: str = DEFAULT_POLICY
     seed: int = 0
 
@@ -60,12 +68,24 @@ class Recipe:
         with_defaults(family(self.family), self.params)
         if not 0 <= self.smote <= 1:
             raise UsageError(f"the SMOTE ratio must be from 0 (none) to 1, it is {self.smote:g}")
+        if not 1 <= self.neighbours <= MOST_NEIGHBOURS:
+            raise UsageError(
+                f"SMOTE's neighbours must be from 1 to {MOST_NEIGHBOURS}, they are "
+                f"{self.neighbours}"
+            )
         if not 0 < self.fraud_weight <= MOST_WEIGHT:
             raise UsageError(
                 f"the weight of a fraud must be above 0 and at most {MOST_WEIGHT:g}, it is "
                 f"{self.fraud_weight:g}"
             )
         Policy.parse(self.policy)
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that follow from what is chosen, and from nothing else."""
+        chosen = asdict(self) | {"params": with_defaults(family(self.family), self.params)}
+        text = json.dumps(chosen, sort_keys=True)
+        return blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def label(self) -> str:

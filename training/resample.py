@@ -9,6 +9,7 @@ from training.errors import DataRefused, UsageError
 from training.preprocess import Matrix
 
 NEIGHBOURS = 5
+MOST_NEIGHBOURS = 100
 
 
 def smote(

@@ -1,0 +1,69 @@
+"""Trial: one configuration of a sweep, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from training.fit import Recipe
+
+Status = Literal["waiting", "running", "done", "pruned", "failed", "stopped"]
+"""`done`: judged on every fold. `pruned`: a scheduler gave it up early. `stopped`: the sweep ended
+first."""
+
+CURVE = ("threshold", "precision", "recall", "alerts_per_10000", "cost_per_10000")
+"""The columns of a trial's curve."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration of a sweep, and what became of it.
+
+    Attributes
+    ----------
+    number
+        From 1, in the order in which the configurations were drawn.
+    metrics
+        As `tuning.objective.Judged.metrics` has them, of the folds it was judged on so far.
+    curve
+        What thresholds over its scores on the rows held out give, a column each of `CURVE`.
+    seconds
+        Time its fits took; of a fit that several share, its part.
+    node
+        Address of the node it ran on.
+    began, ended
+        Unix time; 0 where it has not.
+    failure
+        Why it failed; empty if it did not.
+    """
+
+    number: int
+    recipe: Recipe
+    status: Status = "waiting"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    node: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    failure: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the configuration; one key is one trial is one run."""
+        return self.recipe.key
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it may win."""
+        return self.status == "done"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` gave."""
+        return cls(**{**content, "recipe": Recipe(**content["recipe"])})
