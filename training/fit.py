@@ -83,7 +83,8 @@ class Recipe:
     @property
     def key(self) -> str:
         """Twelve hex digits that follow from what is chosen, and from nothing else."""
-        chosen = asdict(self) | {"params": with_defaults(family(self.family), self.params)}
+        params = with_defaults(family(self.family), self.params)
+        chosen = asdict(self) | {"params": {name: float(value) for name, value in params.items()}}
         text = json.dumps(chosen, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
