@@ -2,3 +2,6 @@
 
 Nothing here knows Ray or the web, and importing it does nothing.
 """
+
+# In code, because workers of a cluster have the code and no installation.
+__version__ = "0.1.0"

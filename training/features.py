@@ -30,8 +30,8 @@ class FeatureEngineering:
     spec
         Columns and feature recipe.
     exclude
-        Columns to leave out, with every feature made from them. Columns that the training rows
-        lack, or hold no single value of, are left out as well.
+        Columns to leave out, with every feature made from them, and derived features. Columns that
+        the training rows lack, or hold no single value of, are left out as well.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class FeatureEngineering:
             else:
                 encoders[name] = Scale.fit(values, skewed=column.skewed)
         for name, feature in self.spec.features.items():
-            if any(source not in inputs for source in feature.inputs):
+            if name in self.exclude or any(source not in inputs for source in feature.inputs):
                 continue
             sources = [inputs[source] for source in feature.inputs]
             match feature:

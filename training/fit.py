@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -16,84 +14,25 @@ from training.audit import Audit
 from training.bundle import ModelBundle, package_versions
 from training.calibrate import Calibrated, calibrate
 from training.data import Dataset
-from training.errors import UsageError
 from training.evaluate import Metrics, baselines, evaluate
 from training.explain import explain, importance
 from training.features import FeatureEngineering
 from training.identity import fingerprint, row_identities
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
+from training.recipe import MOST_WEIGHT, Recipe
 from training.reference import Reference
-from training.resample import MOST_NEIGHBOURS, NEIGHBOURS, smote
+from training.resample import smote
 from training.scoring import score
 from training.split import Method, Split, groups
-from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy
+from training.threshold import Choice, Curve, Policy
+
+__all__ = ["MOST_WEIGHT", "Recipe", "fit_model", "prior_shift", "train"]
 
 SAMPLE_ROWS = 16
 EXPLAINED_ROWS = 300
 """Validation rows, evenly spread, that the importance of the fields is the mean of; explaining a
 row takes a forest some 20 ms."""
-MOST_WEIGHT = 1000.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is chosen, by a person or a sweep, before a model is fitted.
-
-    Attributes
-    ----------
-    smote
-        Frauds per legitimate row after resampling; 0 for none.
-    neighbours
-        Nearest frauds that SMOTE draws between.
-    fraud_weight
-        What a fraud weighs against a legitimate row when fitted; 1 for the same.
-    derived
-        Whether the model sees the features that the spec derives, beside its columns.
-    policy
-        How the threshold is chosen.
-    """
-
-    family: str
-    params: Mapping[str, float] = field(default_factory=dict)
-    smote: float = 0.0
-    neighbours: int = NEIGHBOURS
-    fraud_weight: float = 1.0
-    derived: bool = True
-    policy: str = DEFAULT_POLICY
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant, before any work is done."""
-        with_defaults(family(self.family), self.params)
-        if not 0 <= self.smote <= 1:
-            raise UsageError(f"the SMOTE ratio must be from 0 (none) to 1, it is {self.smote:g}")
-        if not 1 <= self.neighbours <= MOST_NEIGHBOURS:
-            raise UsageError(
-                f"SMOTE's neighbours must be from 1 to {MOST_NEIGHBOURS}, they are "
-                f"{self.neighbours}"
-            )
-        if not 0 < self.fraud_weight <= MOST_WEIGHT:
-            raise UsageError(
-                f"the weight of a fraud must be above 0 and at most {MOST_WEIGHT:g}, it is "
-                f"{self.fraud_weight:g}"
-            )
-        Policy.parse(self.policy)
-
-    @property
-    def key(self) -> str:
-        """Twelve hex digits that follow from what is chosen, and from nothing else."""
-        params = with_defaults(family(self.family), self.params)
-        chosen = asdict(self) | {"params": {name: float(value) for name, value in params.items()}}
-        text = json.dumps(chosen, sort_keys=True)
-        return blake2b(text.encode(), digest_size=6).hexdigest()
-
-    @property
-    def label(self) -> str:
-        """In words, short."""
-        resampling = f"SMOTE {self.smote:g}" if self.smote else "no resampling"
-        weight = f", frauds weigh {self.fraud_weight:g}" if self.fraud_weight != 1 else ""
-        return f"{self.family}, {resampling}{weight}"
 
 
 def fit_model(
@@ -110,15 +49,28 @@ def fit_model(
     -------
     model : Model
     prior_shift : float
-        What takes from a log-odds what resampling and weight have added to it.
+        See `prior_shift`.
     """
-    rows, labels = smote(matrix, label, ratio=recipe.smote, seed=recipe.seed)
+    rows, labels = smote(
+        matrix, label, ratio=recipe.smote, seed=recipe.seed, neighbours=recipe.neighbours
+    )
     model = family(recipe.family).fit(
         rows, labels, recipe.params,
         seed=recipe.seed, threads=threads, weight=recipe.fraud_weight,
     )  # fmt: skip
-    natural, fitted = (part.mean() / (1 - part.mean()) for part in (label, labels))
-    return model, float(np.log(natural) - np.log(fitted * recipe.fraud_weight))
+    return model, prior_shift(label, labels, recipe.fraud_weight)
+
+
+def prior_shift(natural: NDArray[np.int8], fitted: NDArray[np.int8], fraud_weight: float) -> float:
+    """What takes from a log-odds what resampling and weight have added to it.
+
+    Parameters
+    ----------
+    natural, fitted
+        Labels before and after resampling.
+    """
+    before, after = (part.mean() / (1 - part.mean()) for part in (natural, fitted))
+    return float(np.log(before) - np.log(after * fraud_weight))
 
 
 @dataclass(frozen=True)
@@ -153,7 +105,9 @@ class _Parts:
 
     def fit(self, exclude: Iterable[str], threads: int) -> _Fitted:
         recipe, validation = self.recipe, self.validation
-        features = FeatureEngineering(self.train.spec, exclude=exclude).fit(self.train.columns)
+        spec = self.train.spec
+        unseen = [*exclude, *(() if recipe.derived else spec.features)]
+        features = FeatureEngineering(spec, exclude=unseen).fit(self.train.columns)
         matrix = features.transform(self.train.columns)
         model, shift = fit_model(matrix, self.train.label, recipe, threads=threads)
         raw = model.probability(features.transform(validation.columns))
@@ -234,7 +188,9 @@ def train(
             "family": recipe.family,
             "params": with_defaults(family(recipe.family), recipe.params),
             "smote": recipe.smote,
+            "neighbours": recipe.neighbours,
             "fraud_weight": recipe.fraud_weight,
+            "derived": recipe.derived,
             "seed": recipe.seed,
             "spec": dataset.spec.name,
             "source": dataset.source,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
-VERSION = version("fraudray")
+from training import __version__
+
+VERSION = __version__
 
 
 def home() -> Path:

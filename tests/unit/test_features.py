@@ -207,6 +207,34 @@ def test_an_excluded_column_takes_the_features_made_from_it_along() -> None:
     ]  # fmt: skip
 
 
+def test_a_derived_feature_can_be_left_out_alone() -> None:
+    rows = _columns(
+        [{"amount": 1, "hour": h, "age": 2, "place": "a", "method": "b", "weekend": 0}
+         for h in (1, 7)]
+    )  # fmt: skip
+
+    features = FeatureEngineering(SPEC, exclude=["time", "place_x_method"]).fit(rows)
+
+    assert features.inputs_ == list(SPEC.inputs)
+    assert list(features.encoders_) == [*SPEC.inputs, "hour_per_age", "amount_per_hour"]
+
+
+@given(train=_rows.filter(_usable), rows=_rows)
+def test_without_derived_features_the_matrix_is_the_beginning_of_the_whole_one(
+    train: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> None:
+    whole = FeatureEngineering(SPEC).fit(_columns(train))
+    plain = FeatureEngineering(SPEC, exclude=SPEC.features).fit(_columns(train))
+    again = FeatureEngineering.from_dict(SPEC, json.loads(json.dumps(plain.to_dict())))
+
+    width = len(plain.feature_names_)
+    assert plain.feature_names_ == whole.feature_names_[:width]
+    for features in (plain, again):
+        np.testing.assert_array_equal(
+            features.transform(_columns(rows)), whole.transform(_columns(rows))[:, :width]
+        )
+
+
 def test_a_column_without_a_single_value_is_left_out() -> None:
     row = {"amount": 1, "hour": 2, "age": None, "place": None, "method": "b", "weekend": None}
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from training import card
 from training.audit import Audit, audit
 from training.bundle import ModelBundle
 from training.data import Dataset
 from training.errors import UsageError
 from training.evaluate import Metrics
-from training.fit import SAMPLE_ROWS, Recipe, train
+from training.fit import SAMPLE_ROWS, Recipe, fit_model, prior_shift, train
 from training.identity import fingerprint, row_identities
 from training.models import FAMILIES
+from training.preprocess import Matrix
+from training.resample import Neighbourhood, smote
 from training.split import Split, split
 from training.threshold import missed_costs
 
@@ -44,6 +51,14 @@ def learn(request: pytest.FixtureRequest, recipe: Callable[..., Recipe]) -> Lear
         return train(dataset, parts, recipe(request.param), audit(dataset, parts))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def fold() -> tuple[Matrix, NDArray[np.int8], Matrix]:
+    """Rows to fit on with their labels, 30 of 600 of them frauds, and rows held out."""
+    rng = np.random.default_rng(5)
+    label = rng.permutation(np.repeat([1, 0], [30, 570])).astype(np.int8)
+    return rng.normal(size=(600, 6)) + label[:, None], label, rng.normal(size=(200, 6))
 
 
 def test_no_test_row_touches_anything_but_the_test_metrics(
@@ -176,6 +191,82 @@ def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(
 def test_a_recipe_says_in_words_what_it_is() -> None:
     assert Recipe("xgboost", smote=0.25).label == "xgboost, SMOTE 0.25"
     assert Recipe("xgboost").label == "xgboost, no resampling"
+    assert Recipe("xgboost", neighbours=9).label == "xgboost, no resampling"
+    assert (
+        Recipe("xgboost", smote=0.5, neighbours=9, fraud_weight=3, derived=False).label
+        == "xgboost, SMOTE 0.5 between 9 neighbours, frauds weigh 3, without derived features"
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(
+    ratio=st.sampled_from([0.0, 0.2, 0.7]),
+    neighbours=st.integers(1, 9),
+    weight=st.sampled_from([1.0, 5.0]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=5)
+def test_the_steps_of_a_fit_taken_one_by_one_give_the_same_model(
+    family: str, ratio: float, neighbours: int, weight: float, seed: int,
+    fold: tuple[Matrix, NDArray[np.int8], Matrix],
+) -> None:  # fmt: skip
+    matrix, label, held_out = fold
+    size = {"n_estimators": 6} if FAMILIES[family].counted else {}
+    recipe = Recipe(
+        family, size, smote=ratio, neighbours=neighbours, fraud_weight=weight, seed=seed
+    )
+
+    known = Neighbourhood.of(matrix, label, neighbours)
+    rows, labels = smote(matrix, label, ratio=ratio, seed=seed, neighbours=neighbours, known=known)
+    prepared = FAMILIES[family].prepare(rows, labels, weight=weight, threads=1)
+    grown = FAMILIES[family].grow(
+        prepared, recipe.params, list(size.values()), held_out, seed=seed, threads=1
+    )
+    model, shift = fit_model(matrix, label, recipe)
+
+    np.testing.assert_allclose(next(grown), model.probability(held_out), rtol=0, atol=1e-12)
+    assert shift == prior_shift(label, labels, weight)
+
+
+def test_the_prior_shift_takes_off_what_resampling_and_weight_add_to_the_odds() -> None:
+    natural, resampled = (np.repeat([0, 1], [100, n]).astype(np.int8) for n in (2, 50))
+
+    assert prior_shift(natural, natural, 1) == 0
+    assert prior_shift(natural, resampled, 4) == pytest.approx(-np.log(25 * 4))
+
+
+def test_neighbours_and_derived_features_are_chosen_by_the_recipe_and_told_by_the_card(
+    dataset: Dataset, parts: Split, report: Audit, recipe: Callable[..., Recipe]
+) -> None:
+    usual = recipe("logistic-regression")
+    chosen = replace(usual, neighbours=2, derived=False)
+
+    bundle, whole = (
+        train(dataset, parts, r, report) for r in (chosen, replace(chosen, derived=True))
+    )
+
+    assert list(bundle.features.encoders_) == bundle.features.inputs_
+    assert len(whole.features.encoders_) > len(whole.features.inputs_)
+    rows = dataset.take(parts.train)
+    matrix = bundle.features.transform(rows.columns)
+    assert bundle.model.to_bytes() == fit_model(matrix, rows.label, chosen)[0].to_bytes()
+    assert bundle.model.to_bytes() != fit_model(matrix, rows.label, usual)[0].to_bytes()
+    assert (bundle.card["neighbours"], bundle.card["derived"]) == (2, False)
+    assert bundle.card["excluded"] == list(report.excluded)
+    told = card.markdown(bundle)
+    assert "between 2 neighbours" in told
+    assert "| Derived features | none |" in told
+
+
+def test_a_bundle_from_before_neighbours_could_be_chosen_still_has_its_card(
+    bundle: ModelBundle, tmp_path: Path
+) -> None:
+    older = {k: v for k, v in bundle.card.items() if k not in ("neighbours", "derived")}
+    replace(bundle, card=older).save(tmp_path / "older")
+
+    again = ModelBundle.load(tmp_path / "older")
+
+    assert card.markdown(again) == card.markdown(bundle)
 
 
 @pytest.mark.parametrize("changes", [{"smote": 0.5}, {"fraud_weight": 20.0}])

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -311,3 +313,88 @@ def test_a_weight_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=f"weight of a fraud .* above 0, it is {weight:g}"):
         family(name).fit(*rows, {}, seed=1, threads=1, weight=weight)
+
+
+grown = [name for name, model in FAMILIES.items() if model.counted]
+
+
+@pytest.mark.parametrize("name", grown)
+@pytest.mark.parametrize("threads", [1, 2])
+@settings(max_examples=6)
+@given(
+    counts=st.sets(st.integers(1, 12), min_size=1, max_size=4).map(sorted),
+    weight=st.sampled_from([1, 0.3, 4]),
+    seed=st.integers(0, 2**31),
+)
+def test_every_step_is_the_model_fitted_at_once_with_that_count(
+    name: str, threads: int, counts: list[int], weight: float, seed: int,
+    rows: tuple[NDArray[np.float64], NDArray[np.int8]], unseen: NDArray[np.float64],
+) -> None:  # fmt: skip
+    model, depth = family(name), {"max_depth": 3}
+    prepared = model.prepare(*rows, weight=weight, threads=threads)
+
+    # The number of trees in the parameters, here the default, gives way to the counts.
+    steps = list(model.grow(prepared, depth, counts, unseen, seed=seed, threads=threads))
+
+    assert len(steps) == len(counts)
+    for count, step in zip(counts, steps, strict=True):
+        params = depth | {"n_estimators": count}
+        at_once = model.fit(*rows, params, seed=seed, threads=threads, weight=weight)
+        assert step.dtype == np.float64
+        np.testing.assert_allclose(step, at_once.probability(unseen), rtol=0, atol=1e-12)
+
+
+@each_family
+def test_fits_that_share_what_is_prepared_do_not_see_each_other(
+    name: str, recipe: Callable[..., Recipe],
+    rows: tuple[NDArray[np.float64], NDArray[np.int8]], unseen: NDArray[np.float64],
+) -> None:  # fmt: skip
+    model, drawn = family(name), recipe(name).params
+    prepared = model.prepare(*rows, weight=2, threads=1)
+    counts = [5, 20] if model.counted else []
+    other = {"C": 0.01} if name == "logistic-regression" else {"max_depth": 2}
+
+    for params in (drawn, other, drawn):
+        *_, last = model.grow(prepared, params, counts, unseen, seed=3, threads=1)
+
+        size = {model.counted: 20} if model.counted else {}
+        alone = model.fit(*rows, {**params, **size}, seed=3, threads=1, weight=2)
+        np.testing.assert_allclose(last, alone.probability(unseen), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", grown)
+def test_a_step_that_was_given_stays_as_it_was(
+    name: str, rows: tuple[NDArray[np.float64], NDArray[np.int8]], unseen: NDArray[np.float64]
+) -> None:
+    prepared = family(name).prepare(*rows, weight=1, threads=1)
+    steps = family(name).grow(prepared, {}, [1, 2], unseen, seed=1, threads=1)
+    first = next(steps)
+    kept = first.copy()
+
+    assert not np.array_equal(next(steps), kept)
+    np.testing.assert_array_equal(first, kept)
+
+
+@each_family
+def test_counts_that_a_family_cannot_grow_by_are_refused(
+    name: str, rows: tuple[NDArray[np.float64], NDArray[np.int8]]
+) -> None:
+    prepared = family(name).prepare(*rows, weight=1, threads=1)
+    wrong = [[], [0, 2], [3, 3], [4, 2]] if name in grown else [[1]]
+
+    for counts in wrong:
+        steps = family(name).grow(prepared, {}, counts, rows[0], seed=1, threads=1)
+        with pytest.raises(ValueError, match=f"{name} (does not grow|grows by counts)"):
+            next(steps)
+
+
+@pytest.mark.parametrize("name", grown)
+def test_whole_numbers_may_come_as_floats(
+    name: str, rows: tuple[NDArray[np.float64], NDArray[np.int8]]
+) -> None:
+    whole, floats = (
+        family(name).fit(*rows, {"n_estimators": kind(3), "max_depth": kind(4)}, seed=1, threads=1)
+        for kind in (int, float)
+    )
+
+    assert whole.to_bytes() == floats.to_bytes()
