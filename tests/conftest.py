@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -66,6 +68,43 @@ def _free_ports(count: int) -> list[int]:
 def free_ports() -> Callable[[int], list[int]]:
     """Ports for what a test starts."""
     return _free_ports
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    require: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URI of an empty database of a PostgreSQL cluster that lives for this test run."""
+    initdb, postgres = require("initdb"), require("postgres")
+    folder = tmp_path_factory.mktemp("postgres")
+    (port,) = _free_ports(1)
+    # It refuses to run as root; another user must reach the folder.
+    as_user: dict[str, str] = {}
+    if os.geteuid() == 0:
+        as_user = {"user": "nobody", "group": "nogroup"}
+        shutil.chown(folder, **as_user)
+        for parent in folder.parents[:3]:
+            if parent != Path(tempfile.gettempdir()):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    data, log = folder / "data", folder / "log"
+    started: dict[str, Any] = {"cwd": folder, "env": os.environ | {"LC_ALL": "C.UTF-8"}, **as_user}
+    subprocess.run(
+        [initdb, "--pgdata", data, "--username", "mlflow", "--auth", "trust", "--no-sync"],
+        check=True, capture_output=True, **started,
+    )  # fmt: skip
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [postgres, "-D", data, "-k", folder, "-p", str(port), "-h", "127.0.0.1"],
+            stdout=output, stderr=output, **started,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while "ready to accept connections" not in log.read_text():
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+    server.send_signal(signal.SIGINT)  # its fast shutdown, which waits for no client
+    server.wait(60)
 
 
 @dataclass

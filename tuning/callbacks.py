@@ -1,27 +1,25 @@
-"""Callbacks for any `ray.tune.Tuner`: runs in MLflow, and progress a person can read."""
+"""Callbacks for any `ray.tune.Tuner`: what happens to its trials becomes runs in MLflow."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from training.tracking import RunStatus, Tracking
+from training.tracking import RunStatus
+from tuning.runs import ChildRuns, RunRecord
 
 _OWN = ("trial_id", "timestamp", "pid", "date", "hostname", "node_ip", "done", "experiment_tag")
 
 
-class MLflowCallback(tune.Callback):
-    """One child run per trial below a parent run, with parameters, metrics and duration.
+class TrialCallback(tune.Callback):
+    """Tell MLflow of a Tuner's trials, in words that a subclass chooses.
 
-    Everything of a report goes out in one call. A trial that never started gets a run as well,
-    so that the children are the trials, whatever became of them.
+    The Tuner never waits for MLflow, and goes on where it is away. A restored Tuner continues the
+    same runs.
 
     Parameters
     ----------
@@ -35,119 +33,131 @@ class MLflowCallback(tune.Callback):
         self.uri = uri
         self.experiment = experiment
         self.parent = parent
-        self.runs: dict[str, str] = {}
-        self.open: dict[str, str] = {}
+        self._runs: ChildRuns | None = None
+        self._open: dict[str, Any] = {}
 
-    @cached_property
-    def _tracking(self) -> Tracking:
-        return Tracking(self.uri)
+    def records(
+        self, trial: Any, status: RunStatus, result: Mapping[str, Any]
+    ) -> Iterable[RunRecord]:
+        """What there is to tell of a trial of Tune's; one may hold several of ours, or none.
+
+        Parameters
+        ----------
+        status
+            RUNNING where it starts or reports, else how it ended.
+        result
+            What it reported; empty where it starts or ends.
+        """
+        raise NotImplementedError
+
+    @property
+    def runs(self) -> ChildRuns:
+        """Where the records go."""
+        if self._runs is None:
+            self._runs = ChildRuns(self.uri, self.experiment, self.parent)
+        return self._runs
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles callbacks with its state; a database connection cannot go along."""
-        return {k: v for k, v in self.__dict__.items() if k != "_tracking"}
+        """Tune pickles callbacks with its state; a thread and trials that run cannot go along."""
+        return self.__dict__ | {"_runs": None, "_open": {}}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Make the trial's run, unless a restart finds it there."""
+        """Tell that it runs."""
         del iteration, trials, info
-        self._run(trial)
+        self._open[trial.trial_id] = trial
+        self._tell(trial, "RUNNING")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Log what the trial reported."""
+        """Tell what it reported."""
         del iteration, trials, info
-        self._tracking.log(
-            self._run(trial),
-            metrics=numbers(result),
-            tags={"node": result.get("node_ip", "")},
-            step=int(result.get("training_iteration", 1)),
-        )
+        self._tell(trial, "RUNNING", result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Finish the run."""
+        """Tell that it ended well."""
         del iteration, trials, info
-        self._finish(trial, "FINISHED")
+        self._ended(trial, "FINISHED")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Finish the run as failed, with the reason."""
+        """Tell that it failed, also where it never started."""
         del iteration, trials, info
-        self._tracking.log(self._run(trial), tags={"reason": reason(trial)})
-        self._finish(trial, "FAILED")
+        self._ended(trial, "FAILED")
 
-    def stop(self) -> None:
-        """Finish the runs of trials that were cut off."""
-        for run in self.open.values():
-            self._tracking.finish(run, "KILLED")
-        self.open.clear()
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Tell of trials that were cut off, and wait for MLflow to have it all."""
+        del trials, info
+        self.stop()
 
-    def _finish(self, trial: Any, status: RunStatus) -> None:
-        self._tracking.finish(self._run(trial), status)
-        self.open.pop(trial.trial_id, None)
+    def stop(self, timeout: float = 60.0) -> bool:
+        """End the runs of trials that were cut off; for a Tuner that ended with an exception.
 
-    def _run(self, trial: Any) -> str:
-        if trial.trial_id not in self.runs:
-            run = self._tracking.start(
-                self.experiment, str(trial), parent=self.parent, tags={"trial": trial.trial_id}
-            )
-            self._tracking.log(run, params=flat(trial.config))
-            self.runs[trial.trial_id] = self.open[trial.trial_id] = run
-        return self.runs[trial.trial_id]
+        Returns
+        -------
+        bool
+            Whether MLflow has everything; what the store did not take in time is lost.
+        """
+        for trial in list(self._open.values()):
+            self._ended(trial, "KILLED")
+        runs, self._runs = self._runs, None
+        return runs is None or runs.close(timeout)
+
+    def _ended(self, trial: Any, status: RunStatus) -> None:
+        self._open.pop(trial.trial_id, None)
+        self._tell(trial, status)
+
+    def _tell(self, trial: Any, status: RunStatus, result: Mapping[str, Any] | None = None) -> None:
+        for record in self.records(trial, status, result or {}):
+            self.runs.write(record)
 
 
-@dataclass(frozen=True)
-class TrialEnd:
-    """What became of a trial, and how far the sweep is.
+class MLflowCallback(TrialCallback):
+    """One child run per trial below a parent run, with parameters, metrics and duration.
 
-    Attributes
+    A trial that never started gets a run as well, so that the children are the trials, whatever
+    became of them. Of a failed one the tag `reason` says why.
+
+    Parameters
     ----------
-    seconds
-        Since the sweep began.
-    failure
-        Why it failed; empty if it did not.
+    uri
+        The MLflow store.
+    experiment, parent
+        Ids of the experiment and of the parent run, which the caller starts and finishes.
+
+    Examples
+    --------
+    >>> from ray import tune
+    >>> from training.tracking import Tracking
+    >>> from tuning.callbacks import MLflowCallback
+    >>> def square(config):
+    ...     tune.report({"score": config["x"] ** 2})
+    >>> tracking = Tracking()
+    >>> experiment = tracking.experiment("squares")
+    >>> with tracking.run("squares", "up to three") as parent:
+    ...     told = MLflowCallback(tracking.uri, experiment, parent)
+    ...     results = tune.Tuner(
+    ...         square,
+    ...         param_space={"x": tune.grid_search([1, 2, 3])},
+    ...         run_config=tune.RunConfig(callbacks=[told], verbose=0),
+    ...     ).fit()
+    >>> len(tracking.children(experiment, parent, "fraudray.trial"))
+    3
     """
 
-    done: int
-    total: int
-    seconds: float
-    config: dict[str, Any]
-    result: dict[str, Any]
-    failure: str
-
-
-class ProgressCallback(tune.Callback):
-    """Tell a function of every trial that ends."""
-
-    def __init__(self, total: int, tell: Callable[[TrialEnd], None]) -> None:
-        self.total = total
-        self.tell = tell
-        self.done = 0
-        self.started = time.monotonic()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is told may be a terminal: it stays with this process."""
-        return self.__dict__ | {"tell": _silent}
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell of its result."""
-        del iteration, trials, info
-        self._ended(trial, "")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell of its reason."""
-        del iteration, trials, info
-        self._ended(trial, reason(trial))
-
-    def _ended(self, trial: Any, failure: str) -> None:
-        self.done += 1
-        self.tell(
-            TrialEnd(
-                done=self.done,
-                total=self.total,
-                seconds=time.monotonic() - self.started,
-                config=trial.config,
-                result=dict(trial.last_result or {}),
-                failure=failure,
-            )
+    def records(
+        self, trial: Any, status: RunStatus, result: Mapping[str, Any]
+    ) -> Iterable[RunRecord]:
+        """One record: a trial of Tune's is a run."""
+        tags = {"node": result["node_ip"]} if "node_ip" in result else {}
+        yield RunRecord(
+            key=trial.trial_id,
+            name=str(trial),
+            params=flat(trial.config),
+            metrics=numbers(result),
+            tags=tags | ({"reason": reason(trial)} if status == "FAILED" else {}),
+            step=int(result.get("training_iteration", 1)),
+            status=status,
+            at=result.get("timestamp"),
         )
 
 
@@ -181,7 +191,3 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             joined[f"{prefix}{key}"] = value
     return joined
-
-
-def _silent(end: TrialEnd) -> None:
-    del end

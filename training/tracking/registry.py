@@ -1,53 +1,32 @@
-"""Experiments and the model registry: the only module that imports MLflow."""
+"""Registry: versions of models, which of them serves, and their bundles."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
 import shutil
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import mlflow
-import sqlalchemy
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
 from training.bundle import BundleError, ModelBundle, seal
 from training.errors import FraudrayError
-from training.home import VERSION, bundle_folder, home
+from training.home import VERSION, bundle_folder
 from training.spec import DatasetSpec
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from training.tracking.store import Store, TrackingError
 
 CHAMPION = "champion"
 """The registry alias of the version that serves."""
 
-RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
-
-_CREDENTIALS = re.compile(r"//[^/@\s]*(?:/[^/@\s]*)?@")
-_BATCH = 100  # the tracking server takes at most this many parameters or tags a call
 _STACK = "fraudray.champions"  # versions that were champion, the present one last
-
-
-class TrackingError(FraudrayError):
-    """The MLflow store cannot be used, or lacks what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -71,116 +50,8 @@ class Version:
     tags: dict[str, str]
 
 
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a SQLite file in the home folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
-
-
-class Tracking:
-    """An MLflow store, checked to be reachable.
-
-    Parameters
-    ----------
-    uri
-        Default: `tracking_uri()`.
-
-    Raises
-    ------
-    TrackingError
-        If the store cannot be opened; at once, without MLflow's minutes of retries.
-    """
-
-    def __init__(self, uri: str | None = None) -> None:
-        self.uri = uri or tracking_uri()
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        self._knock()
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        self._client = MlflowClient(self.uri, self.uri)
-        try:
-            self._client.search_experiments(max_results=1)
-        except (MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise TrackingError(self._closed(error)) from None
-
-    # Experiments -----------------------------------------------------------------------------
-
-    def experiment(self, name: str) -> str:
-        """Id of the experiment of that name, made if it is not there."""
-        with self._explained():
-            found = self._client.get_experiment_by_name(name)
-            if found is not None:
-                return str(found.experiment_id)
-            # A server stores artifacts itself; beside a local database they need a place.
-            artifacts = None if self.uri.startswith("http") else (home() / "artifacts").as_uri()
-            return str(self._client.create_experiment(name, artifacts))
-
-    def start(
-        self, experiment: str, name: str, *, parent: str | None = None, tags: Mapping[str, Any] = {}
-    ) -> str:
-        """Begin a run, below a parent run if one is given; returns the run's id."""
-        lineage = {"mlflow.parentRunId": parent} if parent else {}
-        with self._explained():
-            run = self._client.create_run(
-                experiment,
-                run_name=name,
-                tags={k: str(v) for k, v in {**tags, **lineage}.items()}
-                | {"fraudray.version": VERSION},
-            )
-        return str(run.info.run_id)
-
-    def log(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, Any] = {},
-        metrics: Mapping[str, float] = {},
-        tags: Mapping[str, Any] = {},
-        step: int = 0,
-    ) -> None:
-        """Write parameters, metrics and tags in as few calls as the server allows."""
-        now = int(time.time() * 1000)
-        values = [Metric(k, float(v), now, step) for k, v in metrics.items()]
-        settings = [Param(k, str(v)) for k, v in params.items()]
-        labels = [RunTag(k, str(v)) for k, v in tags.items()]
-        with self._explained():
-            for i in range(0, max(len(values), len(settings), len(labels)), _BATCH):
-                rows = slice(i, i + _BATCH)
-                self._client.log_batch(run_id, values[rows], settings[rows], labels[rows])
-
-    def figure(self, run_id: str, figure: Figure, name: str) -> None:
-        """Keep a picture, the name ending in .png."""
-        with self._explained():
-            self._client.log_figure(run_id, figure, name)
-
-    def text(self, run_id: str, text: str, name: str) -> None:
-        """Keep a text file."""
-        with self._explained():
-            self._client.log_text(run_id, text, name)
-
-    def finish(self, run_id: str, status: RunStatus = "FINISHED") -> None:
-        """End a run."""
-        with self._explained():
-            self._client.set_terminated(run_id, status)
-
-    @contextmanager
-    def run(self, experiment: str, name: str, *, tags: Mapping[str, Any] = {}) -> Iterator[str]:
-        """A run that is finished with the block: failed by an error, killed by Ctrl-C."""
-        run_id = self.start(self.experiment(experiment), name, tags=tags)
-        status: RunStatus = "FINISHED"
-        try:
-            yield run_id
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        except BaseException:
-            status = "FAILED"
-            raise
-        finally:
-            self.finish(run_id, status)
-
-    # Registry --------------------------------------------------------------------------------
+class Registry(Store):
+    """The model registry of an MLflow store."""
 
     def register(self, run_id: str, model: str, bundle: ModelBundle) -> Version:
         """Log the bundle with its signature to the run and register it as a new version."""
@@ -188,6 +59,7 @@ class Tracking:
         test = card["metrics"]["test"]
         tags = {
             "spec": card["spec"], "family": card["family"], "smote": card["smote"],
+            "neighbours": card["neighbours"], "derived": card["derived"],
             "policy": bundle.choice.policy, "threshold": bundle.choice.threshold,
             "fingerprint": card["fingerprint"], "test_rows": test["rows"],
             "test_frauds": test["frauds"], "test_pr_auc": test["pr_auc"],
@@ -197,6 +69,7 @@ class Tracking:
             folder = Path(scratch) / "bundle"
             bundle.save(folder)
             tags["bundle_sha256"] = seal(folder)
+            self._select()
             with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
                 warnings.simplefilter("ignore")  # asks for an example that the bundle carries
                 logged = mlflow.pyfunc.log_model(
@@ -296,10 +169,11 @@ class Tracking:
         self._crown(model, stack, f"rolled back from version {present}")
         return self.version(model, stack[-1])
 
-    def note(self, version: Version, reason: str) -> None:
-        """Record why a version was or was not promoted."""
+    def note(self, version: Version, reason: str, tags: Mapping[str, Any] = {}) -> None:
+        """Record why a version was or was not promoted, and further tags."""
         with self._explained():
-            self._client.set_model_version_tag(version.model, version.version, "decision", reason)
+            for name, value in {"decision": reason, **tags}.items():
+                self._client.set_model_version_tag(version.model, version.version, name, str(value))
 
     def fetch(self, version: Version) -> ModelBundle:
         """Load a version's bundle, downloading it unless it is there already.
@@ -313,6 +187,7 @@ class Tracking:
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, self._explained():
+                self._select()
                 mlflow.artifacts.download_artifacts(
                     artifact_uri=f"models:/{version.model}/{version.version}", dst_path=scratch
                 )
@@ -331,7 +206,10 @@ class Tracking:
             shutil.rmtree(folder, ignore_errors=True)  # a damaged copy: fetch anew next time
             raise
 
-    # Inner -----------------------------------------------------------------------------------
+    def _select(self) -> None:
+        """Tell MLflow's functions, which know no client, which store is meant."""
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
 
     def _version(self, found: Any, champion: str | None) -> Version:
         return Version(
@@ -360,48 +238,6 @@ class Tracking:
             self._client.set_registered_model_alias(model, CHAMPION, stack[-1])
             self._client.set_registered_model_tag(model, _STACK, json.dumps(stack[-100:]))
             self._client.set_model_version_tag(model, stack[-1], "decision", reason)
-
-    def _knock(self) -> None:
-        """Find out within seconds whether the store answers."""
-        try:
-            if self.uri.startswith(("http://", "https://")):
-                health = f"{_CREDENTIALS.sub('//', self.uri).rstrip('/')}/health"
-                # Any answer will do: whether it lets us in is for MLflow's client to find out.
-                with suppress(urllib.error.HTTPError):
-                    urllib.request.urlopen(health, timeout=10).close()  # noqa: S310
-                return
-            if "://" in self.uri and not self.uri.startswith("file:"):
-                if self.uri == f"sqlite:///{home() / 'mlflow.db'}":
-                    home().mkdir(parents=True, exist_ok=True)
-                engine = sqlalchemy.create_engine(self.uri)
-                sqlalchemy.inspect(engine).get_table_names()
-                engine.dispose()
-        except (OSError, urllib.error.URLError, sqlalchemy.exc.SQLAlchemyError,
-                ModuleNotFoundError, ValueError) as error:  # fmt: skip
-            raise TrackingError(self._closed(error)) from None
-
-    def _closed(self, error: Exception) -> str:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
-        return (
-            f"the MLflow store {self.shown} cannot be opened "
-            f"({_CREDENTIALS.sub('//***@', cause)}); "
-            f"set MLFLOW_TRACKING_URI, or unset it for a SQLite file in {home()}"
-        )
-
-    @property
-    def shown(self) -> str:
-        """The store's URI as it may be printed: without its password."""
-        return _CREDENTIALS.sub("//***@", self.uri)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except MlflowException as error:
-            cause = _CREDENTIALS.sub("//***@", " ".join(str(error).split())[:300])
-            raise TrackingError(f"the MLflow store {self.shown} refuses: {cause}") from error
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise TrackingError(self._closed(error)) from error
 
 
 def signature(spec: DatasetSpec) -> ModelSignature:
