@@ -17,7 +17,7 @@ from training.errors import FraudrayError
 from training.spec import DatasetSpec
 from training.split import Split, SplitPlan, split
 from training.tracking import Tracking, Version
-from tuning.select import Verdict, gate
+from tuning.select import Promotion, Verdict, gate
 
 
 class NoModel(FraudrayError):
@@ -40,10 +40,13 @@ class Published:
             "version": self.version.version,
             "champion": self.version.champion,
             "decision": self.verdict.reason,
+            "gate": dict(self.verdict.figures),
             "family": card["family"],
             "params": card["params"],
             "smote": card["smote"],
+            "neighbours": card["neighbours"],
             "fraud_weight": card["fraud_weight"],
+            "derived": card["derived"],
             "calibration": self.bundle.calibration.kind,
             "policy": choice.policy,
             "policy_met": choice.met,
@@ -104,21 +107,29 @@ def timestamped(prefix: str) -> str:
 
 
 def publish(
-    tracking: Tracking, run: str, model: str, bundle: ModelBundle, material: Audited
-) -> Published:
+    tracking: Tracking, run: str, model: str, bundle: ModelBundle, material: Audited, *,
+    promote: Promotion = "auto",
+) -> Published:  # fmt: skip
     """Log a bundle with metrics, card and pictures to a run, register it, let the gate decide.
 
     Parameters
     ----------
     material
         What the bundle was made from.
+    promote
+        As `tuning.select.gate` takes it.
     """
+    before = next((v for v in tracking.versions(model) if v.run_id == run), None)
+    if before is not None and "decision" in before.tags:
+        # A sweep that was killed after this, and goes on: a run is registered and judged once.
+        return Published(before, bundle, Verdict(before.champion, before.tags["decision"]))
     card = bundle.card
     tracking.log(
         run,
         params={
-            "family": card["family"], "smote": card["smote"], "policy": bundle.choice.policy,
-            "fraud_weight": card["fraud_weight"], "calibration": bundle.calibration.kind,
+            "family": card["family"], "smote": card["smote"], "neighbours": card["neighbours"],
+            "fraud_weight": card["fraud_weight"], "derived": card["derived"],
+            "policy": bundle.choice.policy, "calibration": bundle.calibration.kind,
             "seed": card["seed"], "excluded": ", ".join(card["excluded"]) or "none",
             **{f"split.{k}": v for k, v in card["split"].items()},
             **{f"params.{k}": v for k, v in card["params"].items()},
@@ -142,14 +153,30 @@ def publish(
     tracking.text(run, html(bundle, drawn), "card.html")
     tracking.text(run, markdown(bundle), "card.md")
     log_audit(tracking, run, material.report)
-    champion = tracking.champion(model)
-    verdict = gate(bundle, tracking.fetch(champion) if champion else None, material.test)
-    version = tracking.register(run, model, bundle)
+    champion, verdict = _judged(tracking, model, bundle, material.test, promote)
+    version = before or tracking.register(run, model, bundle)
+    # Registering takes seconds. Who became champion meanwhile is the one to be compared with, so
+    # that of two first versions at the same moment one only is champion without a comparison.
+    while _key(tracking.champion(model)) != _key(champion):
+        champion, verdict = _judged(tracking, model, bundle, material.test, promote)
+    figures = {f"gate.{name}": value for name, value in verdict.figures.items()}
+    tracking.note(version, verdict.reason, figures)
     if verdict.promote:
         version = tracking.promote(model, version.version, verdict.reason)
-    else:
-        tracking.note(version, verdict.reason)
     return Published(version, bundle, verdict)
+
+
+def _judged(
+    tracking: Tracking, model: str, bundle: ModelBundle, rows: Dataset, promote: Promotion
+) -> tuple[Version | None, Verdict]:
+    """The champion of this moment, and what the gate says of the bundle beside it."""
+    champion = tracking.champion(model)
+    theirs = tracking.fetch(champion) if champion else None
+    return champion, gate(bundle, theirs, rows, promote=promote)
+
+
+def _key(version: Version | None) -> str:
+    return version.key if version else ""
 
 
 def registered_model(

@@ -101,6 +101,17 @@ class Curve:
         denominator: NDArray[np.float64] = np.maximum(weight * self.frauds + self.alerts, 1)
         return (1 + weight) * self.true_positives / denominator
 
+    def evenly(self, points: int) -> NDArray[np.intp]:
+        """Positions of at most so many thresholds, at even steps along the precision-recall line.
+
+        Both of its ends are among them, but not the threshold that alerts on nothing.
+        """
+        recall, precision = self.recall[1:], self.precision[1:]
+        way = np.append(0, np.cumsum(np.abs(np.diff(recall)) + np.abs(np.diff(precision))))
+        at = np.unique(np.searchsorted(way, np.linspace(0, way[-1], points)))
+        at[-1] = len(way) - 1
+        return at + 1
+
     def frame(self) -> pd.DataFrame:
         """The curve as a table for people and for MLflow."""
         return pd.DataFrame(

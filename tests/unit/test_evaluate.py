@@ -17,7 +17,13 @@ from sklearn import metrics as reference
 from training.data import Dataset
 from training.evaluate import Metrics, Twins, baselines, evaluate
 from training.evaluate.baseline import best_column
-from training.evaluate.intervals import average_precision, bootstrap, share_interval, wilson
+from training.evaluate.intervals import (
+    average_precision,
+    bootstrap,
+    difference,
+    share_interval,
+    wilson,
+)
 from training.evaluate.slices import (
     FEWEST_FRAUDS,
     MISSING,
@@ -292,6 +298,148 @@ def test_intervals_of_one_class_are_none() -> None:
 
     # Not even of the cost: what a fraud let through would cost is not known.
     assert set(found.values()) == {None}
+
+
+PAIRS = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 9), st.integers(0, 9), st.integers(0, 7)),
+    min_size=2,
+    max_size=40,
+)
+
+
+def pairs_of(rows: list[tuple[int, int, int, int]]) -> tuple[Any, Any, Any, Any]:
+    """Labels with both classes, two scores and groups."""
+    label, ours, theirs, groups = (np.array(column) for column in zip(*rows, strict=True))
+    label[:2] = [0, 1]
+    return label, ours / 10, theirs / 10, groups
+
+
+def rivals(rng: np.random.Generator, rows: int) -> tuple[Any, Any, Any]:
+    """Two scores that are equally good and err apart."""
+    label = (rng.random(rows) < 0.015).astype(np.int8)
+    both = 3 * label + rng.normal(size=rows)
+    return label, both + 0.5 * rng.normal(size=rows), both + 0.5 * rng.normal(size=rows)
+
+
+@given(rows=PAIRS, seed=st.integers(0, 9), resamples=st.sampled_from([1, 60]))
+def test_a_difference_is_the_other_way_round_for_the_other_and_whatever_the_order_of_rows(
+    rows: list[tuple[int, int, int, int]], seed: int, resamples: int
+) -> None:
+    label, ours, theirs, groups = pairs_of(rows)
+
+    found = difference(label, ours, theirs, groups=groups, seed=seed, resamples=resamples)
+    other = difference(label, theirs, ours, groups=groups, seed=seed, resamples=resamples)
+
+    mixed = np.random.default_rng(seed).permutation(len(label))
+    assert found == difference(
+        label[mixed],
+        ours[mixed],
+        theirs[mixed],
+        groups=groups[mixed],
+        seed=seed,
+        resamples=resamples,
+    )
+    if found is None or other is None:  # groups that hold all of a class are often not drawn
+        assert found is other is None
+        return
+    value, (low, high) = found
+    areas = average_precision(label, ours), average_precision(label, theirs)
+    assert value == pytest.approx(areas[0] - areas[1])  # type: ignore[operator]
+    assert -1 <= low <= value <= high <= 1
+    assert other[0] == -value
+    if value:
+        assert other[1] == (-high, -low)
+
+
+@given(rows=PAIRS)
+def test_scores_of_one_order_do_not_differ(rows: list[tuple[int, int, int, int]]) -> None:
+    label, score, _, _ = pairs_of(rows)
+
+    found = difference(label, score, score**3 / 2, resamples=60)
+
+    assert found in (None, (0.0, (0.0, 0.0)))
+
+
+@given(rows=PAIRS, copies=st.integers(2, 5))
+def test_copies_of_rows_say_nothing_more_about_a_difference(
+    rows: list[tuple[int, int, int, int]], copies: int
+) -> None:
+    label, ours, theirs, _ = pairs_of(rows)
+    alone = np.arange(len(label))
+    again = tuple(np.repeat(x, copies) for x in (label, ours, theirs))
+
+    once = difference(label, ours, theirs, groups=alone, resamples=60)
+    found = difference(*again, groups=np.repeat(alone, copies), resamples=60)
+
+    assert (once is None) == (found is None)
+    if once and found:
+        assert found[0] == pytest.approx(once[0])
+        assert found[1] == pytest.approx(once[1])
+
+
+def test_equally_good_scores_are_seldom_told_apart() -> None:
+    rng = np.random.default_rng(4)
+    trials, above, below = 200, 0, 0
+
+    for seed in range(trials):
+        label, ours, theirs = rivals(rng, 2_000)
+        found = difference(label, ours, theirs, seed=seed, resamples=200)
+        assert found is not None
+        above += found[1][0] > 0
+        below += found[1][1] < 0
+
+    # 2.5 % each, and what 200 trials cannot tell from that.
+    assert max(above, below) <= 0.06 * trials
+
+
+def test_resamples_of_pairs_are_those_of_rows_drawn_by_hand() -> None:
+    label, ours, theirs = rivals(np.random.default_rng(2), 2_000)
+    groups = np.random.default_rng(3).integers(0, 700, len(label))
+    rng, differences = np.random.default_rng(5), []
+    for _ in range(600):
+        rows = np.repeat(np.arange(len(label)), rng.poisson(1, 700)[groups])
+        areas = [average_precision(label[rows], score[rows]) for score in (ours, theirs)]
+        differences.append(np.subtract(*np.array(areas, float)))
+
+    found = difference(label, ours, theirs, groups=groups)
+
+    assert found is not None
+    low, high = np.percentile(differences, [2.5, 97.5])
+    assert found[1] == pytest.approx((low, high), abs=0.1 * (high - low))
+
+
+def test_what_is_hard_for_both_does_not_widen_a_difference() -> None:
+    rng = np.random.default_rng(7)
+    label, score, missed = drawn(rng, 3_000)
+
+    found = difference(label, score, score + rng.normal(scale=0.01, size=3_000))
+    alone = bootstrap(label, score, 0.4, missed=missed, alarm=5.0)["pr_auc"]
+
+    assert found is not None
+    assert alone is not None
+    assert found[1][1] - found[1][0] < 0.3 * (alone[1] - alone[0])
+
+
+def test_two_rows_that_changed_places_among_thousands_of_frauds_decide_nothing() -> None:
+    """With so many frauds, resamples count rows of neighbouring scores together."""
+    rng = np.random.default_rng(9)
+    label = (rng.random(20_000) < 0.2).astype(np.int8)
+    score = (rng.normal(size=20_000) + label).argsort().argsort() + 0.0
+    fraud = np.flatnonzero((label == 1) & (score > 15_000))
+    below = next(f for f in fraud if label[score == score[f] + 1] == 0)
+    better = score.copy()
+    better[below] += 1.5
+
+    found = difference(label, better, score, resamples=200)
+
+    assert found is not None
+    assert 0 < found[0] < 1e-6
+    assert found[1][0] <= 0
+
+
+@pytest.mark.parametrize("fraud", [0, 1])
+def test_rows_of_one_class_tell_no_difference(fraud: int) -> None:
+    assert difference(np.full(9, fraud, np.int8), np.arange(9.0), np.arange(9.0)) is None
 
 
 def test_precision_at_takes_the_highest_scores_of_each_day() -> None:

@@ -278,11 +278,8 @@ def _thinned(curve: Curve) -> dict[str, list[float]]:
     """Points at even steps along the line, both ends among them."""
     if not 0 < curve.frauds < curve.rows:
         return {"recall": [], "precision": []}
-    recall, precision = curve.recall[1:], curve.precision[1:]  # the first has no alert
-    way = np.append(0, np.cumsum(np.abs(np.diff(recall)) + np.abs(np.diff(precision))))
-    at = np.unique(np.searchsorted(way, np.linspace(0, way[-1], _CURVE_POINTS)))
-    at[-1] = len(way) - 1
-    return {"recall": recall[at].tolist(), "precision": precision[at].tolist()}
+    at = curve.evenly(_CURVE_POINTS)
+    return {"recall": curve.recall[at].tolist(), "precision": curve.precision[at].tolist()}
 
 
 def _histogram(label: NDArray[np.int8], probability: NDArray[np.float64]) -> dict[str, list[float]]:
