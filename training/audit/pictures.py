@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -51,12 +50,10 @@ def column_figure(profile: ColumnProfile) -> Figure:
 def column_picture(profile: ColumnProfile) -> Markup:
     """The same, to be put into a page."""
     what = "range" if profile.histogram.edges else "value"
-    # Otherwise the identifiers inside are drawn at random, and no page equals another.
-    with rc_context({"svg.hashsalt": profile.name}):
-        return picture(
-            column_figure(profile),
-            f"{profile.name}: share of the legitimate rows and of the frauds per {what}",
-        )
+    return picture(
+        column_figure(profile),
+        f"{profile.name}: share of the legitimate rows and of the frauds per {what}",
+    )
 
 
 def _shares(counts: tuple[int, ...]) -> NDArray[np.float64]:

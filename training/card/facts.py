@@ -9,6 +9,7 @@ import pandas as pd
 
 from training.card import tables
 from training.evaluate.slices import FEWEST_FRAUDS, WEAK_BY_CHANCE
+from training.html import Table
 from training.spec import DatasetSpec
 from training.threshold import Choice, Policy
 
@@ -66,7 +67,7 @@ def facts(bundle: CardContent) -> dict[str, Any]:
         "windows": tables.windows(test["over_time"]),
         "weaknesses": _weaknesses(bundle),
         "checked": _checked(bundle),
-        "packages": tables.Table(("Package", "Version"), sorted(card["packages"].items()), (0, 1)),
+        "packages": Table(("Package", "Version"), sorted(card["packages"].items()), (0, 1)),
     }
 
 

@@ -119,33 +119,48 @@ def reliability_figure(reliability: Mapping[str, Sequence[Mapping[str, float]]])
     return figure
 
 
-def threshold_figure(curve: pd.DataFrame, *, chosen: float) -> Figure:
+def threshold_figure(
+    curve: pd.DataFrame, *, chosen: float, rows: str = "Validation", alerts: bool = False
+) -> Figure:
     """Precision, recall and cost over every threshold, with the chosen one.
 
     Parameters
     ----------
     curve
-        `Curve.frame()`.
+        `Curve.frame()`, or some rows of it, thresholds falling.
+    rows
+        Those that it was made from, in words.
+    alerts
+        Whether to draw those as well, on a log scale.
     """
-    figure = Figure(figsize=(6, 4.8), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    figure = Figure(figsize=(6, 6.4 if alerts else 4.8), layout="constrained")
+    upper, *others = figure.subplots(
+        2 + alerts, 1, sharex=True, height_ratios=[3, 2, 2][: 2 + alerts]
+    )
+    lower = others[0]
     at = _log_odds(curve["threshold"].to_numpy())
     # A point for every step on the axis: a large file has far more thresholds than dots.
     place = np.searchsorted(-at, np.linspace(-at.max(), -at.min(), _POINTS))
-    rows = np.unique(np.clip(place, 0, len(at) - 1))
-    shown, x = curve.iloc[rows], at[rows]
+    kept = np.unique(np.clip(place, 0, len(at) - 1))
+    shown, x = curve.iloc[kept], at[kept]
     for name, color in (("precision", BLUE), ("recall", RED)):
         known = shown[name].where((name != "precision") | (shown["alerts_per_10000"] > 0))
         upper.plot(x, known, color=color, lw=2, label=name.capitalize())
     upper.set(ylim=(-0.02, 1.03), ylabel="Share")
     upper.legend(loc="center left", frameon=False)
     lower.plot(x, shown["cost_per_10000"], color=GREEN, lw=2)
-    lower.set(ylim=(0, None), ylabel="Cost per 10,000", xlabel="Threshold")
-    for axes in (upper, lower):
+    lower.set(ylim=(0, None), ylabel="Cost per 10,000")
+    if alerts:
+        count = shown["alerts_per_10000"]
+        others[1].plot(x, count.where(count > 0), color=BLUE, lw=2)
+        others[1].set(yscale="log", ylabel="Alerts per 10,000")
+        others[1].yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    for axes in (upper, *others):
         axes.axvline(float(_log_odds(np.array(chosen))), color=GREY, ls="--", lw=1)
         axes.spines[["top", "right"]].set_visible(False)
-    upper.set_title(f"Validation; the threshold is {chosen:.4g}", fontsize=11)
-    _as_shares(lower, x.min(), x.max())
+    upper.set_title(f"{rows}; the threshold is {chosen:.4g}", fontsize=11)
+    others[-1].set_xlabel("Threshold")
+    _as_shares(others[-1], x.min(), x.max())
     return figure
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from training.html import Table
+from training.resample import NEIGHBOURS
 
 MOST_SLICES = 60
 """Slices in a card; weak ones come first."""
@@ -12,21 +14,15 @@ MOST_SLICES = 60
 _NONE = "-"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of texts under their heads; those in `words` are read, the others compared."""
-
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    words: tuple[int, ...] = (0,)
-
-
 def made(card: Mapping[str, Any]) -> Table:
     """Data, split, recipe."""
     parted, params = card["split"], card["params"]
     gap = f", {parted['gap_days']:g} days left out before each later part"
+    # Older bundles were made before these could be chosen.
+    neighbours, derived = card.get("neighbours", NEIGHBOURS), card.get("derived", True)
     smote = (
-        f"SMOTE to {card['smote']:g} frauds per legitimate row, in the rows it is fitted on"
+        f"SMOTE to {card['smote']:g} frauds per legitimate row between {neighbours} neighbours, "
+        f"in the rows it is fitted on"
         if card["smote"]
         else "none"
     )
@@ -37,6 +33,7 @@ def made(card: Mapping[str, Any]) -> Table:
         ("Model", f"{card['family']}, {', '.join(f'{k} {v:g}' for k, v in params.items())}"),
         ("Resampling", smote),
         ("Weight of a fraud", f"{card['fraud_weight']:g} times a legitimate row's"),
+        ("Derived features", "those of the spec" if derived else "none"),
         ("Left out", ", ".join(card["excluded"]) or "no column"),
         ("Seed", str(card["seed"])),
         ("Made", str(card["made"])),

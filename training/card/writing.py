@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from training.card.facts import CardContent, facts
-from training.card.tables import Table
-from training.errors import printable
-from training.html import picture, render
+from training.html import each_text, picture, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +31,8 @@ _SPECIAL = re.compile(
 def markdown(bundle: CardContent) -> str:
     """The card as Markdown; names and values from the data cannot break out of their place."""
     return (
-        render("card.md", **_each(facts(bundle), lambda text: _SPECIAL.sub(_escape, text))) + "\n"
+        render("card.md", **each_text(facts(bundle), lambda text: _SPECIAL.sub(_escape, text)))
+        + "\n"
     )
 
 
@@ -49,7 +46,7 @@ def html(bundle: CardContent, figures: dict[str, Figure] | None = None) -> str:
     """
     figures = pictures(bundle) if figures is None else figures
     drawn = {name: picture(figures[name], told) for name, told in _SHOWS.items() if name in figures}
-    said = _each(facts(bundle), str)
+    said = each_text(facts(bundle))
     return render("card.html", **said, **(dict.fromkeys(_SHOWS) | drawn))
 
 
@@ -81,22 +78,6 @@ def pictures(bundle: CardContent) -> dict[str, Figure]:
     if test["over_time"]:
         found["by_time"] = figures.over_time_figure(test["over_time"])
     return found
-
-
-def _each(content: Any, change: Callable[[str], str]) -> Any:
-    """The same content, every text of it on one line, printable, and changed."""
-    match content:
-        case str():
-            return change(printable(" ".join(content.split())))
-        case dict():
-            return {name: _each(part, change) for name, part in content.items()}
-        case list() | tuple():
-            return [_each(part, change) for part in content]
-        case Table():
-            return replace(
-                content, head=_each(content.head, change), rows=_each(content.rows, change)
-            )
-    return content
 
 
 def _escape(found: re.Match[str]) -> str:
