@@ -177,8 +177,7 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = token_path()
     import ray
 
-    for name in ("ray.tune", "ray.serve", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    quieten_ray()
     for attempt in (1, 2):
         try:
             ray.init(
@@ -198,8 +197,21 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
             return
 
 
+def quieten_ray() -> None:
+    """Keep the reports of Ray and its libraries out of ours."""
+    import ray
+
+    for name in ("ray.tune", "ray.serve", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Ray prints the loss of a node and the like to standard output, whatever `log_to_driver` says.
+    ray._private.worker._worker_logs_enabled = False
+
+
 def stop_ray(*, serving: bool = False) -> None:
-    """End the cluster, if it runs; what Serve has in hand is answered first if it is `serving`."""
+    """End the cluster, if it runs; one that was joined is left, and only our job ends.
+
+    What Serve has in hand is answered first if it is `serving`.
+    """
     import ray
 
     try:
