@@ -15,7 +15,7 @@ import warnings
 import click
 
 from fraudray import runtime
-from fraudray.commands import data, making, registry, running
+from fraudray.commands import data, making, registry, running, sweeping
 from training.errors import FraudrayError, UsageError
 from training.home import VERSION, home
 
@@ -23,7 +23,7 @@ from training.home import VERSION, home
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="fraudray")
 def cli() -> None:
-    r"""Detect fraudulent payments: search for a model, serve it, see what it does.
+    """Detect fraudulent payments: search for a model, serve it, see what it does.
 
     \b
     A first tour:
@@ -43,8 +43,8 @@ def cli() -> None:
 
 
 for _command in (
-    data.simulate, data.spec, data.audit, making.train, making.tune, making.evaluate,
-    registry.models, running.serve, running.predict,
+    data.simulate, data.spec, data.audit, making.train, sweeping.tune, sweeping.sweeps,
+    making.evaluate,    registry.models, running.serve, running.predict,
     running.score, running.explain, running.ui, running.demo,
     running.doctor,
 ):  # fmt: skip

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -19,10 +19,11 @@ from rich.text import Text
 
 from fraudray import runtime
 from fraudray.output import console, say
-from fraudray.pipeline import Published, audited
+from fraudray.pipeline import Published, timestamped
 from fraudray.reports import audit_report, measured, published_report
 from fraudray.search import PreparedSearch, Search
 from fraudray.serving import Graph
+from fraudray.sweeping import Order, Sweep
 from serve_app.client import Client
 from training.data import Dataset, records_of
 from training.home import home
@@ -30,6 +31,8 @@ from training.identity import fingerprint
 from training.simulate import simulate, write
 from training.spec import DatasetSpec
 from training.tracking import Tracking
+from tuning.journal import Journal
+from tuning.space import Space
 
 SENT = 100
 """Held-out payments sent to the graph, one request each."""
@@ -64,7 +67,7 @@ class Demo:
 
     def run(self) -> None:
         """Do every step, print what a person wants to see, stay until Ctrl-C, leave nothing."""
-        search = Search(trials=self.trials, seed=self.seed)
+        search = Search(space=Space.load(), trials=self.trials, seed=self.seed)
         ports = self.ports
         runtime.require_free(
             {
@@ -75,24 +78,29 @@ class Demo:
             }
         )
         started = time.monotonic()
-        material = audited(self.file or self._simulated(), self.spec)
-        audit_report(material.report, brief=True)
-        prepared = search.prepare(material)
+        order = Order(
+            file=self.file or self._simulated(), spec=self.spec.to_dict(), search=search
+        )
+        prepared = order.prepare()
+        audit_report(prepared.material.report, brief=True)
         say("Starting MLflow and Ray ...")
         tracking = Tracking()
-        model = self._model(prepared)
-        tracking.check_target(model, self.spec.name)
+        order = replace(order, model=self._model(prepared))
+        tracking.check_target(order.model, self.spec.name)
+        journal = Journal(timestamped("demo"))
         graph = Graph("127.0.0.1", ports.graph, ports.dashboard)
         with runtime.stoppable():
             try:
                 pages = {"the MLflow page": self._start_mlflow(tracking)}
                 runtime.start_ray(dashboard_port=ports.dashboard)
-                published = prepared.run(tracking, name=None, model=model)
+                with journal.locked():
+                    sweep = Sweep.begin(journal, order, prepared, tracking)
+                    published = sweep.run()
                 published_report(published)
                 say("Deploying the graph ...")
                 pages["the page"] = self._start_page(graph.url)
                 graph.deploy(published.version.model)
-                latencies = self._send(graph.url, material.test)
+                latencies = self._send(graph.url, prepared.material.test)
                 for name, url in pages.items():
                     _wait_for(name, url)
                 self._summary(graph, pages, published, latencies, time.monotonic() - started)

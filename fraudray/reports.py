@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fraudray.output import console, number, say
+from fraudray.output import console, number
 from fraudray.pipeline import Published
 from training.audit import Audit
 from training.audit.probe import Probe
 from training.errors import printable
-from tuning.callbacks import TrialEnd
 
 _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
 _NAMED = 10  # columns in a line
@@ -154,26 +152,3 @@ def measured(metrics: Mapping[str, Any]) -> str:
 def settings(params: Mapping[str, float]) -> str:
     """Parameters in a line."""
     return ", ".join(f"{name} {value:g}" for name, value in params.items())
-
-
-class SweepView:
-    """Tells of a sweep's trials as they end, one line each, readable when piped."""
-
-    def __init__(self) -> None:
-        self.best = -1.0
-        self.started = time.monotonic()
-
-    def __call__(self, end: TrialEnd) -> None:
-        """Write the line of one trial."""
-        recipe, metrics = end.config["recipe"], end.result
-        left = end.seconds / end.done * (end.total - end.done)
-        head = f"  {end.done:>3}/{end.total}  {recipe['family']:<19} SMOTE {recipe['smote']:<6g}"
-        if end.failure:
-            say(f"{head} failed: {end.failure}")
-            return
-        mark = "*" if metrics["pr_auc"] > self.best else " "
-        self.best = max(self.best, metrics["pr_auc"])
-        say(
-            f"{head} PR-AUC {metrics['pr_auc']:.4f}{mark} precision {metrics['precision']:.2f} "
-            f"recall {metrics['recall']:.2f}  best {self.best:.4f}  about {left:.0f} s left"
-        )

@@ -1,26 +1,30 @@
-"""What a trial does: fit a recipe on every fold and judge it by the rows held out."""
+"""What a configuration is judged by: folds of the training rows, and scores on those held out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from ray import tune
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training.audit import Audit
 from training.data import Dataset
+from training.errors import UsageError
 from training.features import FeatureEngineering
-from training.fit import Recipe, fit_model
-from training.preprocess import Matrix
+from training.preprocess import Matrix, Probability
 from training.split import Split, folds
 from training.threshold import DEFAULT_POLICY, Curve, Policy, RowCosts
 
-METRIC = "pr_auc"
-"""What a sweep maximises: mean average precision of the folds, at natural prevalence."""
+METRIC: Final = "pr_auc"
+"""What a sweep maximises by default: mean average precision of the folds, at natural prevalence."""
+METRICS: Final = {
+    METRIC: 1, "roc_auc": 1, "f1": 1, "precision": 1, "recall": 1, "cost_per_10000": -1,
+}  # fmt: skip
+"""What a sweep may be judged by, and whether more of it is better (1) or less (-1). The last four
+are taken at the policy's best threshold."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,20 @@ class Fold:
 
 
 def prepare(
-    dataset: Dataset, parts: Split, report: Audit, count: int, policy: str = DEFAULT_POLICY
+    dataset: Dataset,
+    parts: Split,
+    report: Audit,
+    count: int,
+    policy: str = DEFAULT_POLICY,
+    *,
+    derived: bool = True,
 ) -> list[Fold]:
     """Make the folds of a dataset's training rows; validation and test rows are never seen.
+
+    Parameters
+    ----------
+    derived
+        Whether the spec's derived features are in the matrices.
 
     Raises
     ------
@@ -55,10 +70,11 @@ def prepare(
         If there are too few frauds for that many folds.
     """
     chosen_by = Policy.parse(policy)
+    exclude = [*report.excluded, *([] if derived else dataset.spec.features)]
     made = []
     for fit_rows, held_out_rows in folds(dataset, parts, count):
         fit, held_out = dataset.take(fit_rows), dataset.take(held_out_rows)
-        features = FeatureEngineering(dataset.spec, exclude=report.excluded).fit(fit.columns)
+        features = FeatureEngineering(dataset.spec, exclude=exclude).fit(fit.columns)
         made.append(
             Fold(
                 features.transform(fit.columns), fit.label,
@@ -74,41 +90,57 @@ def natural_ratio(folds: Sequence[Fold]) -> float:
     return max(float(f.fit_label.mean() / (1 - f.fit_label.mean())) for f in folds)
 
 
-def judge(recipe: Recipe, folds: Sequence[Fold]) -> dict[str, float]:
-    """Fit on every fold; score the whole threshold axis on the rows held out, taken together.
+def direction(metric: str) -> int:
+    """1 if more of a metric is better, -1 if less is.
+
+    Raises
+    ------
+    UsageError
+        If there is no such metric.
+    """
+    if metric not in METRICS:
+        raise UsageError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
+    return METRICS[metric]
+
+
+def measure(
+    scores: Sequence[Probability], folds: Sequence[Fold], policy: Policy
+) -> tuple[dict[str, float], Curve]:
+    """Metrics of one configuration, from its scores of the rows held out.
+
+    Parameters
+    ----------
+    scores
+        Of the first k folds, in their order; k may be fewer than there are.
 
     Returns
     -------
-    dict
-        `pr_auc` (mean of the folds), `pr_auc_std`, `pr_auc_fold_1`, ..., and the policy's best
-        `threshold` on the raw scores with `precision`, `recall`, `f1` and `cost_per_10000` there.
+    metrics : dict
+        `pr_auc` (mean of the folds), `pr_auc_std`, `pr_auc_fold_1`, ..., `roc_auc` (mean), and the
+        policy's best `threshold` on the scores taken together with `precision`, `recall`, `f1`,
+        `cost_per_10000` and `alerts_per_10000` there.
+    curve : Curve
+        The whole threshold axis over the scores taken together.
     """
-    scores = [
-        fit_model(fold.fit, fold.fit_label, recipe)[0].probability(fold.held_out) for fold in folds
-    ]
-    areas = [
-        float(average_precision_score(fold.held_out_label, score))
-        for fold, score in zip(folds, scores, strict=True)
-    ]
-    labels = np.concatenate([fold.held_out_label for fold in folds])
+    judged = list(zip(scores, folds[: len(scores)], strict=True))
+    areas = [float(average_precision_score(fold.held_out_label, score)) for score, fold in judged]
+    ranks = [float(roc_auc_score(fold.held_out_label, score)) for score, fold in judged]
     curve = Curve.of(
-        labels, np.concatenate(scores),
-        missed=np.concatenate([fold.held_out_costs["missed"] for fold in folds]),
+        np.concatenate([fold.held_out_label for _, fold in judged]),
+        np.concatenate(scores),
+        missed=np.concatenate([fold.held_out_costs["missed"] for _, fold in judged]),
         alarm=folds[0].held_out_costs["alarm"],
-    )  # fmt: skip
-    choice = Policy.parse(recipe.policy).choose(curve)
+    )
+    choice = policy.choose(curve)
     return {
         METRIC: float(np.mean(areas)),
-        "pr_auc_std": float(np.std(areas)),
-        **{f"pr_auc_fold_{i}": area for i, area in enumerate(areas, 1)},
+        f"{METRIC}_std": float(np.std(areas)),
+        **{f"{METRIC}_fold_{i}": area for i, area in enumerate(areas, 1)},
+        "roc_auc": float(np.mean(ranks)),
         "threshold": choice.threshold,
         "precision": choice.precision,
         "recall": choice.recall,
         "f1": choice.f1,
         "cost_per_10000": choice.cost_per_10000,
-    }
-
-
-def trial(config: dict[str, Any], folds: list[Fold]) -> None:
-    """Judge the recipe in a trial's config, as a Ray Tune function trainable."""
-    tune.report(judge(Recipe(**config["recipe"]), folds))
+        "alerts_per_10000": choice.alerts_per_10000,
+    }, curve

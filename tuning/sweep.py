@@ -1,124 +1,141 @@
-"""Run recipes as trials on a Ray cluster that is already there."""
+"""Run a planned sweep on a Ray cluster that is already there."""
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+import ray
 from ray import tune
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from training.errors import FraudrayError, UsageError
-from training.fit import Recipe
-from training.home import home
-from tuning.callbacks import MLflowCallback, ProgressCallback, TrialEnd
-from tuning.objective import METRIC, Fold, trial
+from training.errors import UsageError
+from tuning.journal import Journal
+from tuning.objective import Fold
+from tuning.plan import Planner, PlannerCallback, SweepError
+from tuning.trials import Trial
+from tuning.worker import FIDELITIES, Judge
 
-
-class SweepError(FraudrayError):
-    """A sweep without a single result."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A recipe with what its trial measured.
-
-    Attributes
-    ----------
-    metrics
-        As `tuning.objective.judge` returns them; empty if the trial failed.
-    seconds
-        Time the trial took.
-    failure
-        Why it failed; empty if it did not.
-    """
-
-    recipe: Recipe
-    metrics: dict[str, float]
-    seconds: float
-    failure: str = ""
+SCHEDULERS: Final = ("none", "asha")
+REDUCTION = 3
+"""Of the points that come to a rung, ASHA lets one in so many go on."""
 
 
 def sweep(
-    recipes: Sequence[Recipe],
-    folds: Sequence[Fold],
+    planner: Planner,
+    folds: Mapping[bool, Sequence[Fold]],
+    journal: Journal,
     *,
-    name: str,
-    tracked_by: MLflowCallback,
-    tell: Callable[[TrialEnd], None],
-    concurrency: int = 2,
+    policy: str,
+    metric: str,
+    scheduler: str = "none",
+    time_budget: float | None = None,
 ) -> list[Trial]:
-    """Judge every recipe, some at a time, each in one trial on one CPU.
+    """Try what the planner deals until it has no more, or the time is over.
 
-    The folds go into the object store once; trials read them there without a copy.
+    Each fold goes into the object store once; all workers of a node read that one copy. A batch
+    asks for one CPU, or for its share where more are wanted at a time than there are.
 
     Parameters
     ----------
-    name
-        Names the folder of the sweep's state under the home folder.
-    tell
-        Called in this process at the end of every trial.
+    folds
+        By `Recipe.derived`.
+    journal
+        Of the sweep: Tune's own files lie in its folder until the end.
+    time_budget
+        Seconds, after which what is unfinished is given up.
+
+    Returns
+    -------
+    list of Trial
+        In the order drawn; at least one of them is done.
 
     Raises
     ------
-    UsageError
-        If there is a sweep of that name.
     SweepError
-        If every trial failed, with the commonest reason.
+        If no trial is done: with the commonest reason if all failed.
     """
-    require_new(name)
+    cpus = ray.cluster_resources().get("CPU", 1.0)
+    references = {derived: [ray.put(fold) for fold in made] for derived, made in folds.items()}
+    whole = FIDELITIES * max(len(made) for made in folds.values())
+    trainable = tune.with_parameters(
+        Judge, folds=references, policy=policy, metric=metric, stepwise=scheduler != "none"
+    )
+    storage = journal.folder / "tune"
+    shutil.rmtree(storage, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trial, folds=list(folds)), {"cpu": 1}),
-        param_space={"recipe": tune.grid_search([asdict(recipe) for recipe in recipes])},
+        tune.with_resources(trainable, {"cpu": min(1.0, cpus / planner.concurrency)}),
         tune_config=tune.TuneConfig(
-            metric=METRIC, mode="max", max_concurrent_trials=concurrency, reuse_actors=True
+            search_alg=planner,
+            scheduler=_scheduler(scheduler, whole),
+            num_samples=-1,
+            max_concurrent_trials=planner.concurrency,
+            time_budget_s=time_budget,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(_storage()),
-            callbacks=[tracked_by, ProgressCallback(len(recipes), tell)],
+            name=journal.name,
+            storage_path=str(storage),
+            callbacks=[PlannerCallback(planner)],
+            # A batch keeps nothing; Tune would take the lack of a checkpoint for a failure.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )
+    if time_budget is not None:
+        planner.deadline = time.monotonic() + time_budget
     try:
-        results = tuner.fit()
+        tuner.fit()
     except BaseException:
-        tracked_by.stop()  # no run of a trial stays open, whatever ended the sweep
+        planner.stop("the sweep was stopped")
         raise
-    trials = [_read(result) for result in results]
-    if all(t.failure for t in trials):
-        cause, count = Counter(t.failure for t in trials).most_common(1)[0]
-        raise SweepError(f"all {len(trials)} trials failed, {count} of them with: {cause}")
-    return trials
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    planner.stop("the time budget was over")
+    return _ended(list(planner.trials.values()), time_budget)
 
 
-def require_new(name: str) -> None:
-    """Check that no sweep bears a name.
+def check_scheduler(name: str) -> None:
+    """Refuse a scheduler that does not exist.
 
     Raises
     ------
     UsageError
-        If one does.
+        With those that do.
     """
-    if (_storage() / name).exists():
-        raise UsageError(f"there is a sweep {name!r} already; choose another --name")
+    if name not in SCHEDULERS:
+        raise UsageError(f"no scheduler {name!r}; there are {', '.join(SCHEDULERS)}")
 
 
-def _storage() -> Path:
-    return home() / "sweeps"
+def _scheduler(name: str, whole: int) -> TrialScheduler | None:
+    check_scheduler(name)
+    if name == "none":
+        return None
+    return ASHAScheduler(
+        time_attr="fidelity", metric="score", mode="max",
+        grace_period=1, reduction_factor=REDUCTION, max_t=whole,
+    )  # fmt: skip
 
 
-def _read(result: Any) -> Trial:
-    metrics = dict(result.metrics or {})
-    recipe = Recipe(**(result.config or metrics["config"])["recipe"])
-    seconds = float(metrics.get("time_total_s", 0.0))
-    if result.error is not None:
-        cause = getattr(result.error, "cause", None) or result.error
-        return Trial(recipe, {}, seconds, " ".join(str(cause).split())[-500:])
-    numbers = {k: v for k, v in metrics.items() if k in _MEASURED or k.startswith(METRIC)}
-    return Trial(recipe, numbers, seconds)
+def _ended(trials: list[Trial], time_budget: float | None) -> list[Trial]:
+    if any(trial.status == "done" for trial in trials):
+        return trials
+    failures = Counter(trial.failure for trial in trials if trial.status == "failed")
+    if failures:
+        cause, count = failures.most_common(1)[0]
+        raise SweepError(f"no trial of {len(trials)} is done; {count} failed with: {cause}")
+    raise SweepError(
+        f"no trial was done within the time budget of {time_budget:g} s; give it more time"
+        if time_budget
+        else "there is no configuration to try"
+    )
 
 
-_MEASURED = ("threshold", "precision", "recall", "f1", "cost_per_10000")
+def _name(trial: Any) -> str:
+    """Short: Tune's own name would hold every recipe of a batch."""
+    return str(trial.trial_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from training.fit import Recipe
+from training.models import family, with_defaults
 
 Status = Literal["waiting", "running", "done", "pruned", "failed", "stopped"]
 """`done`: judged on every fold. `pruned`: a scheduler gave it up early. `stopped`: the sweep ended
@@ -67,3 +68,14 @@ class Trial:
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Read back what `to_dict` gave."""
         return cls(**{**content, "recipe": Recipe(**content["recipe"])})
+
+
+def rows_key(recipe: Recipe) -> tuple[Hashable, ...]:
+    """Recipes with equal keys are fitted to the same rows of a fold."""
+    return (recipe.derived, recipe.smote, recipe.neighbours, recipe.seed)
+
+
+def trees(recipe: Recipe) -> int | None:
+    """Trees or boosting rounds; None for a family without."""
+    counted = with_defaults(family(recipe.family), recipe.params).get("n_estimators")
+    return None if counted is None else int(counted)

@@ -30,7 +30,7 @@ SAMPLE_ROWS = 100_000
         help="File to write, ending in .csv or .parquet.")  # fmt: skip
 @json_option
 def simulate(rows: int, seed: int, out: Path, as_json: bool) -> None:
-    r"""Make realistic payments with about 1 % fraud. The same seed gives the same bytes.
+    """Make realistic payments with about 1 % fraud. The same seed gives the same bytes.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def spec() -> None:
 def spec_init(
     file: str, out: Path | None, label: str | None, name: str | None, as_json: bool
 ) -> None:
-    r"""Propose a spec from a CSV or Parquet file: what each column is, its range, the label.
+    """Propose a spec from a CSV or Parquet file: what each column is, its range, the label.
 
     Read what it wrote: only you know which columns are known when a payment is decided.
 
@@ -150,7 +150,7 @@ def audit(
     file: str, spec: str, split_by: str, gap_days: float, max_bad: float, strict: bool,
     html: Path | None, logged: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Say in plain words what is suspicious about a file, before anything is trained on it.
+    """Say in plain words what is suspicious about a file, before anything is trained on it.
 
     Columns that give the label away by their value or by being missing, columns that look like
     the future, duplicates, conflicting labels, drift, and how many frauds each part of the split

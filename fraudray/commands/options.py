@@ -16,6 +16,8 @@ GRAPH_PORT = 8000
 PAGE_PORT = 7860
 # Those of training.models, which takes a second to import; a test holds the two equal.
 FAMILIES = ("logistic-regression", "random-forest", "xgboost")
+# Those of tuning.select, likewise.
+PROMOTIONS = ("auto", "never", "always")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,6 +86,11 @@ policy_option = option(
 registered_option = option(
     "--registered-model", metavar="NAME", callback=name_of,
     help="Name in the registry. Default: fraudray-SPEC.",
+)  # fmt: skip
+promote_option = option(
+    "--promote", default="auto", type=click.Choice(PROMOTIONS),
+    help="Whether the new version becomes champion. auto: if it is the first, or its PR-AUC is "
+         "higher than the champion's beyond chance, on rows that neither has learned from.",
 )  # fmt: skip
 host_option = option("--host", default="127.0.0.1", help="Address to listen on.")
 url_option = option(

@@ -58,7 +58,7 @@ def models_list(spec: str, registered_model: str | None, as_json: bool) -> None:
 def models_card(
     version: str | None, out: Path | None, spec: str, registered_model: str | None
 ) -> None:
-    r"""Write the model card of VERSION, by default of the champion.
+    """Write the model card of VERSION, by default of the champion.
 
     What the model is for, how it was made and measured, beside what needs no model, and its
     weaknesses. Without --out it goes to standard output as Markdown.

@@ -40,7 +40,7 @@ def score(
     file: str, out: Path, spec: str, registered_model: str | None, workers: int | None,
     max_bad: float, restart: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Score a file of any size with the champion, without a running graph.
+    """Score a file of any size with the champion, without a running graph.
 
     Streams CSV or Parquet through Ray Data in bounded memory. Rows keep their order and columns,
     and get probability, decision (1 is fraud), threshold and model_version. Rows that break the
@@ -74,7 +74,7 @@ def score(
 def explain(
     file: str, spec: str, top: int, max_bad: float, registered_model: str | None, as_json: bool
 ) -> None:
-    r"""Say why the champion suspects the payments of a file that it suspects most.
+    """Say why the champion suspects the payments of a file that it suspects most.
 
     Each field's contribution to the score, exact (TreeSHAP for trees), the largest first.
 
@@ -110,7 +110,7 @@ def explain(
 def serve(
     host: str, port: int, dashboard_port: int, spec: str, registered_model: str | None
 ) -> None:
-    r"""Serve the champion over HTTP until Ctrl-C.
+    """Serve the champion over HTTP until Ctrl-C.
 
     \b
     Then, in another terminal:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,10 @@ from mlflow.tracking import MlflowClient
 from sklearn.datasets import load_breast_cancer
 
 from fraudray.cli import cli, main
-from fraudray.commands.options import FAMILIES
+from fraudray.commands.options import FAMILIES, PROMOTIONS
 from training import models
 from training.simulate import simulate, write
+from tuning.select import Promotion
 
 GOOD = "accountAgeDays,numItems,localTime,paymentMethod,paymentMethodAgeDays,label\n"
 
@@ -103,6 +104,10 @@ def test_the_families_offered_are_those_there_are() -> None:
     assert tuple(models.FAMILIES) == FAMILIES
 
 
+def test_the_promotions_offered_are_those_there_are() -> None:
+    assert get_args(Promotion) == PROMOTIONS
+
+
 def test_a_wrong_option_is_wrong_usage(fraudray: Run) -> None:
     done = fraudray("train", "x.csv", "--model", "svm")
 
@@ -181,7 +186,7 @@ def test_fewer_frauds_than_neighbours_are_refused(fraudray: Run, tmp_path: Path)
 
     tuned = fraudray("tune", "f.csv", "--folds", "2")
 
-    _refused(tuned, 3, "frauds", "SMOTE needs more than 5")
+    _refused(tuned, 3, "frauds", "SMOTE with 5 neighbours needs more than 5")
 
 
 def test_without_a_champion_every_command_says_how_to_make_one(
@@ -355,6 +360,39 @@ def test_the_first_version_is_champion_and_an_equal_one_is_not(
     assert sum(g["rows"] for g in groups[1:]) == groups[0]["rows"] == 8_000
     assert "twins of rows that the model learned from" in table.err
     _refused(fraudray("evaluate", str(payments), "--by", "shop"), 2, "no such column")
+
+
+def test_a_version_is_promoted_as_asked_and_the_registry_says_why(
+    fraudray: Run, tmp_path: Path
+) -> None:
+    write(simulate(25_000, seed=5), tmp_path / "f.csv")
+    train = ["train", "f.csv", "--model", "logistic-regression", "--json", "--promote"]
+
+    never, auto, again, always = (
+        fraudray(*train, how).json for how in ("never", "auto", "auto", "always")
+    )
+
+    told = [(v["champion"], v["decision"].split(";")[0]) for v in (never, auto, again, always)]
+    assert told == [
+        (False, "promote never was asked for"),
+        (True, "no champion before it"),
+        (False, "cannot be told apart: difference +0.0000, 95 % interval +0.0000 to +0.0000"),
+        (True, "promote always was asked for"),
+    ]
+    assert again["gate"]["frauds"] == again["metrics"]["test"]["frauds"]
+    listed = {v["version"]: v for v in fraudray("models", "list", "--json").json}
+    assert [listed[v["version"]]["champion"] for v in (never, auto, again, always)] == [
+        False, False, False, True,
+    ]  # fmt: skip
+    for version in (again, always):
+        tags = listed[version["version"]]["tags"]
+        assert tags["decision"] == version["decision"]
+        noted = {name: float(tags[f"gate.{name}"]) for name in version["gate"]}
+        assert noted == version["gate"]
+        assert {"difference", "low", "high", "rows", "frauds"} <= set(noted)
+    wrong = fraudray(*train, "sometimes")
+    assert wrong.code == 2
+    assert "'auto', 'never', 'always'" in wrong.err
 
 
 def test_the_only_model_of_a_spec_is_the_one_meant_and_of_several_one_must_be_named(

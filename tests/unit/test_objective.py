@@ -1,22 +1,30 @@
-"""A trial fits inside the folds of the training rows and judges by rows as they come."""
+"""Folds are made inside the training rows, and scores are judged by rows as they come."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from training.audit import Audit, audit
 from training.data import Dataset
-from training.errors import DataRefused
+from training.errors import DataRefused, UsageError
 from training.features import FeatureEngineering
-from training.fit import Recipe, fit_model
-from training.models import FAMILIES
 from training.split import Split, folds
-from tuning.objective import METRIC, Fold, judge, natural_ratio, prepare
+from training.threshold import Policy
+from tuning.objective import (
+    METRIC,
+    METRICS,
+    Fold,
+    direction,
+    measure,
+    natural_ratio,
+    prepare,
+)
 
 COUNT = 3
 
@@ -70,34 +78,51 @@ def test_the_natural_ratio_is_one_that_no_fold_exceeds(prepared: list[Fold]) -> 
     assert ratio == pytest.approx(max(each), rel=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("smote", [0.0, 0.3])
-def test_a_recipe_is_judged_by_the_mean_of_its_folds_at_natural_prevalence(
-    family: str, smote: float, prepared: list[Fold], recipe: Callable[..., Recipe]
+def test_derived_features_are_in_the_folds_or_not(
+    prepared: list[Fold], dataset: Dataset, parts: Split, report: Audit
 ) -> None:
-    tried = recipe(family, smote=smote, policy="recall>=0.5")
+    plain = prepare(dataset, parts, report, COUNT, derived=False)
 
-    found = judge(tried, prepared)
+    for fold, bare in zip(prepared, plain, strict=True):
+        assert bare.fit.shape[1] < fold.fit.shape[1]
+        np.testing.assert_array_equal(bare.fit, fold.fit[:, : bare.fit.shape[1]])
 
-    scores = [fit_model(f.fit, f.fit_label, tried)[0].probability(f.held_out) for f in prepared]
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), done=st.integers(1, COUNT), floor=st.floats(0.05, 1))
+def test_metrics_are_those_of_the_folds_judged_so_far(
+    prepared: list[Fold], seed: int, done: int, floor: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    folds = prepared[:done]
+    scores = [rng.random(len(f.held_out_label)) ** (3 - 2 * f.held_out_label) for f in folds]
+
+    found, curve = measure(scores, prepared, Policy.parse(f"recall>={floor:.2f}"))
+
     areas = [
-        average_precision_score(f.held_out_label, s) for f, s in zip(prepared, scores, strict=True)
+        average_precision_score(f.held_out_label, s) for f, s in zip(folds, scores, strict=True)
     ]
     assert found[METRIC] == pytest.approx(np.mean(areas), rel=1e-12)
     assert found["pr_auc_std"] == pytest.approx(np.std(areas), abs=1e-12)
-    assert [found[f"pr_auc_fold_{i}"] for i in (1, 2, 3)] == pytest.approx(areas)
-    label = np.concatenate([f.held_out_label for f in prepared])
+    assert [found[f"pr_auc_fold_{i}"] for i in range(1, done + 1)] == pytest.approx(areas)
+    assert f"pr_auc_fold_{done + 1}" not in found
+    label = np.concatenate([f.held_out_label for f in folds])
     alert = np.concatenate(scores) >= found["threshold"]
     assert found["recall"] == pytest.approx(alert[label == 1].mean())
-    assert found["recall"] >= 0.5
+    assert found["recall"] >= float(f"{floor:.2f}") - 1e-12
     assert found["precision"] == pytest.approx(label[alert].mean())
+    assert found["alerts_per_10000"] == pytest.approx(alert.mean() * 10_000)
+    assert curve.rows == len(label)
     assert all(isinstance(value, float) for value in found.values())
 
 
-def test_a_recipe_is_judged_alike_twice(
-    prepared: list[Fold], recipe: Callable[..., Recipe]
-) -> None:
-    assert judge(recipe("xgboost"), prepared) == judge(recipe("xgboost"), prepared)
+def test_every_metric_is_measured_and_an_unknown_one_refused(prepared: list[Fold]) -> None:
+    scores = [fold.held_out_label.astype(float) for fold in prepared]
+
+    assert set(METRICS) <= set(measure(scores, prepared, Policy.parse("max-f1"))[0])
+    assert direction("cost_per_10000") == -direction("recall")
+    with pytest.raises(UsageError, match="no metric 'accuracy'; there are pr_auc, "):
+        direction("accuracy")
 
 
 def test_too_few_frauds_for_the_folds_are_refused(

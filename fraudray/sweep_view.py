@@ -1,0 +1,169 @@
+"""What people see of a sweep while it runs: a live view in a terminal, lines where it is piped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fraudray.output import console, number, say
+from fraudray.reports import settings
+from training.errors import printable
+from tuning.objective import direction
+from tuning.report.facts import LABELS
+from tuning.trials import Trial
+
+_ENDED = ("done", "pruned", "failed")
+_LATEST = 5
+_COLOURS = {"done": "green", "running": "cyan", "pruned": "yellow", "failed": "red"}
+
+
+class SweepView:
+    """Shows the trials of a sweep as they go; to be entered while they do.
+
+    Parameters
+    ----------
+    planned
+        Trials there will be; None where nobody knows.
+    time_budget
+        Seconds; None for no end.
+    """
+
+    def __init__(
+        self, name: str, metric: str, *, planned: int | None, time_budget: float | None
+    ) -> None:
+        self._name, self._metric, self._planned = name, metric, planned
+        self._time_budget = time_budget
+        self._status: dict[str, str] = {}
+        self._before = 0  # ended in an earlier life: no measure of how fast this one is
+        self._best: Trial | None = None
+        self._latest: list[Trial] = []
+        self._began = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to show; from here on the time left is measured."""
+        self._began = time.monotonic()
+        self._before = self._ended
+        if self._before:
+            say(f"{self._before:,} trials are done already")
+        out = console(error=True)
+        if out.is_terminal:
+            self._live = Live(console=out, get_renderable=self._render, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state standing."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def __call__(self, trial: Trial) -> None:
+        """Take up what became of a trial."""
+        before = self._status.get(trial.key)
+        self._status[trial.key] = trial.status
+        if trial.status == "done" and self._better(trial):
+            self._best = trial
+        if trial.status not in _ENDED or before is None or before == trial.status:
+            return
+        self._latest = [*self._latest, trial][-_LATEST:]
+        if self._live is None:
+            mark = "*" if trial is self._best else " "
+            place = f"{self._ended:>4}/{self._planned or '?'}"
+            say(f"{place}  {_told(trial, self._metric)}{mark} {self._best_told()}  {self._left}")
+
+    @property
+    def _ended(self) -> int:
+        return sum(status in _ENDED for status in self._status.values())
+
+    def _better(self, trial: Trial) -> bool:
+        sign = direction(self._metric)
+        best = self._best
+        return best is None or sign * trial.metrics[self._metric] > (
+            sign * best.metrics[self._metric]
+        )
+
+    def _best_told(self) -> str:
+        value = self._best.metrics[self._metric] if self._best else None
+        return f"best {number(value, '.4f')}"
+
+    @property
+    def _left(self) -> str:
+        """How long it may still take, as the trials of this life went."""
+        lasted = time.monotonic() - self._began
+        ended = self._ended - self._before
+        left = math.inf
+        if self._planned and ended:
+            left = lasted / ended * max(self._planned - self._ended, 0)
+        if self._time_budget is not None:
+            left = min(left, max(self._time_budget - lasted, 0))
+        return "" if math.isinf(left) else f"about {_span(left)} left"
+
+    def _render(self) -> RenderableType:
+        counts = Counter(self._status.values())
+        head = Text(f"Sweep {self._name}  ", "bold")
+        for status, colour in _COLOURS.items():
+            if counts[status] or status == "done":
+                head.append(f"{counts[status]:,} {status}  ", colour)
+        head.append(f"of {self._planned or '?'} trials  {_span(time.monotonic() - self._began)}")
+        head.append(f", {self._left}" if self._left else "")
+        lines: list[RenderableType] = [head]
+        if self._planned:
+            lines.append(ProgressBar(total=self._planned, completed=self._ended, width=60))
+        if best := self._best:
+            lines.append(Text(f"best    {_told(best, self._metric)}", "bold"))
+            lines.append(Text(f"        {settings(best.recipe.params)}", "dim"))
+            lines.append(
+                Text(
+                    f"        threshold {best.metrics['threshold']:.4f}, precision "
+                    f"{best.metrics['precision']:.3f}, recall {best.metrics['recall']:.3f}"
+                )
+            )
+        latest = Table.grid(padding=(0, 1))
+        for trial in self._latest:
+            latest.add_row("latest" if trial is self._latest[0] else "", _told(trial, self._metric))
+        lines.append(latest)
+        return Group(*lines)
+
+
+def _told(trial: Trial, metric: str) -> str:
+    """A trial in a line of even columns."""
+    recipe = trial.recipe
+    head = f"{recipe.family:<19} SMOTE {recipe.smote:<6g}"
+    if trial.status == "failed":
+        return f"{head} failed: {printable(trial.failure)}"
+    if metric not in trial.metrics:
+        return f"{head} {trial.status}"
+    values = trial.metrics
+    told = f"{head} {LABELS[metric]} {values[metric]:.4f}"
+    if trial.status == "pruned":
+        return f"{told} pruned"
+    return f"{told} precision {values['precision']:.2f} recall {values['recall']:.2f}"
+
+
+def _span(seconds: float) -> str:
+    """A time span as people say it.
+
+    >>> _span(75), _span(3700)
+    ('1 min 15 s', '1 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

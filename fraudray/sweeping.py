@@ -1,0 +1,372 @@
+"""A sweep from settings to a registered model, with all that lets it go on after it was killed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import ray
+
+from fraudray.output import say
+from fraudray.pipeline import Published, audited, publish
+from fraudray.search import PreparedSearch, Search
+from fraudray.sweep_view import SweepView
+from training.bundle import package_versions
+from training.data import MAX_BAD_SHARE
+from training.errors import FraudrayError, UsageError
+from training.fit import train
+from training.identity import fingerprint
+from training.spec import DatasetSpec
+from training.split import SplitPlan
+from training.tracking import EndStatus, StoreAway, Tracking, TrackingError
+from tuning.journal import Journal
+from tuning.metrics import SweepMetrics
+from tuning.objective import direction, natural_ratio
+from tuning.plan import Planner
+from tuning.record import recorded_in
+from tuning.report import SweepFacts, html, leaderboard, pictures
+from tuning.report.facts import State
+from tuning.runs import ChildRuns
+from tuning.select import Promotion, winner
+from tuning.sweep import sweep
+from tuning.trials import Trial
+
+EXPERIMENT = "fraudray-tune"
+FLUSH_SECONDS = 120.0
+"""How long the end of a sweep waits for a tracking server that is away."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for: enough to begin a sweep, or to go on with it on another day.
+
+    Attributes
+    ----------
+    spec
+        As `DatasetSpec.to_dict` gives it: a spec's file may have changed since.
+    model
+        The registered model that the winner becomes a version of.
+    """
+
+    file: str
+    spec: dict[str, Any]
+    search: Search
+    model: str = ""
+    split: SplitPlan = field(default_factory=SplitPlan)
+    max_bad: float = MAX_BAD_SHARE
+    promote: Promotion = "auto"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return asdict(self) | {"search": self.search.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` gave."""
+        return cls(
+            **{
+                **content,
+                "search": Search.from_dict(content["search"]),
+                "split": SplitPlan(**content["split"]),
+            }
+        )
+
+    def prepare(self) -> PreparedSearch:
+        """Read and audit the file, make the folds."""
+        spec = DatasetSpec.from_dict(self.spec)
+        return self.search.prepare(audited(self.file, spec, self.split, self.max_bad))
+
+
+class Sweep:
+    """One sweep with its journal and its run in MLflow.
+
+    Parameters
+    ----------
+    journal
+        Of a new sweep, or of one that goes on; locked by the caller.
+    parent
+        Id of its run in MLflow.
+    """
+
+    def __init__(
+        self, journal: Journal, order: Order, prepared: PreparedSearch, tracking: Tracking,
+        *, facts: SweepFacts, parent: str,
+    ) -> None:  # fmt: skip
+        self.journal, self.order, self.prepared = journal, order, prepared
+        self.tracking, self.facts, self.parent = tracking, facts, parent
+
+    @classmethod
+    def begin(
+        cls, journal: Journal, order: Order, prepared: PreparedSearch, tracking: Tracking,
+        command: str = "",
+    ) -> Self:  # fmt: skip
+        """Start the run of a new sweep."""
+        facts = _facts(journal.name, order, prepared, command)
+        parent = tracking.start(
+            tracking.experiment(EXPERIMENT), journal.name, tags={"sweep": journal.name}
+        )
+        settings = order.search.to_dict() | {"space": order.search.space.source}
+        tracking.log(
+            parent,
+            params={f"sweep.{k}": v for k, v in settings.items()},
+            tags={
+                "fingerprint": facts.fingerprint,
+                "split": prepared.material.parts.fingerprint,
+                "source": facts.source,
+            },
+        )
+        tracking.text(parent, json.dumps(order.search.space.to_dict(), indent=1), "space.json")
+        self = cls(journal, order, prepared, tracking, facts=facts, parent=parent)
+        self._note()
+        return self
+
+    @classmethod
+    def resume(cls, journal: Journal, tracking: Tracking, file: str | None = None) -> Self:
+        """Take up a sweep that did not come to its end.
+
+        Parameters
+        ----------
+        file
+            Where the file lies now, if not where it did.
+
+        Raises
+        ------
+        UsageError
+            If there is no such sweep, it is done, its file has changed, or the MLflow store is
+            another one.
+        """
+        kept = journal.settings
+        facts, order = _facts_of(kept["facts"]), Order.from_dict(kept["order"])
+        order = replace(order, file=file or order.file)
+        name = journal.name
+        if facts.state == "done":
+            raise UsageError(
+                f"the sweep {name!r} is done: {facts.outcome}; "
+                f"`fraudray sweeps report {name}` shows it"
+            )
+        prepared = order.prepare()
+        if fingerprint(prepared.material.dataset) != facts.fingerprint:
+            raise UsageError(
+                f"the sweep {name!r} searched rows that {order.file} does not hold (any more); "
+                f"begin a new one"
+            )
+        parent = str(kept["parent"])
+        try:
+            tracking.reopen(parent)
+        except StoreAway:
+            raise
+        except TrackingError:
+            raise UsageError(
+                f"the run of the sweep {name!r} is not in the MLflow store {tracking.shown}; "
+                f"it was in {kept['store']}: set MLFLOW_TRACKING_URI to that"
+            ) from None
+        return cls(
+            journal, order, prepared, tracking,
+            facts=replace(facts, state="running", ended=0.0), parent=parent,
+        )  # fmt: skip
+
+    def run(
+        self, *, concurrency: int | None = None, time_budget: float | None = None,
+        metrics: str | None = None,
+    ) -> Published:  # fmt: skip
+        """Try the trials on the cluster this process is connected to; register the winner.
+
+        Parameters
+        ----------
+        concurrency
+            Batches at a time; None for one on every CPU of the cluster.
+        time_budget
+            Seconds for the trials.
+        metrics
+            Where Prometheus finds the sweep's metrics, as `SweepMetrics.served` takes it.
+
+        Raises
+        ------
+        SweepError
+            If no trial is done.
+        TrackingError
+            If the MLflow store does not come back; nothing is lost, the sweep can be resumed.
+        """
+        status: EndStatus = "FAILED"
+        runs = ChildRuns(self.tracking.uri, self.tracking.experiment(EXPERIMENT), self.parent)
+        try:
+            trials = self._try(runs, concurrency, time_budget, metrics)
+            self._written(runs)
+            published = self._publish(trials)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            runs.flush(10.0)
+            self._note(state="stopped", ended=time.time())
+            say(self._how_to_resume())
+            raise
+        except FraudrayError as error:
+            self._note(state="failed", ended=time.time(), outcome=str(error))
+            raise
+        finally:
+            runs.close()
+            with suppress(TrackingError):
+                self.tracking.finish(self.parent, status)
+        return published
+
+    def _try(
+        self, runs: ChildRuns, concurrency: int | None, time_budget: float | None,
+        metrics: str | None,
+    ) -> list[Trial]:  # fmt: skip
+        """Try every trial that has not ended yet, shown to all who watch."""
+        search, name = self.order.search, self.journal.name
+        sampler = search.sampler(self.prepared.bound)
+        view = SweepView(name, search.metric, planned=sampler.total, time_budget=time_budget)
+        exported = SweepMetrics(name, search.metric)
+        planner = Planner(
+            sampler,
+            self.journal,
+            metric=search.metric,
+            concurrency=concurrency or max(int(ray.cluster_resources().get("CPU", 1)), 1),
+            ahead=search.ahead,
+            stepwise=search.scheduler != "none",
+            observers=[view, exported, recorded_in(runs)],
+        )
+        planner.resume()
+        self._note(planned=sampler.total)
+        say(
+            f"Sweep {name}: {sampler.total or 'as many as fit'} trials, "
+            f"{planner.concurrency} at a time"
+        )
+        with exported.served(metrics), view:
+            return sweep(
+                planner, self.prepared.folds, self.journal,
+                policy=search.policy, metric=search.metric, scheduler=search.scheduler,
+                time_budget=time_budget,
+            )  # fmt: skip
+
+    def _written(self, runs: ChildRuns) -> None:
+        """Wait until MLflow has every trial.
+
+        Raises
+        ------
+        TrackingError
+            If it does not come back in time.
+        """
+        if runs.flush(1.0):
+            return
+        if not runs.flush(FLUSH_SECONDS):
+            raise TrackingError(
+                f"{runs.waiting} runs could not be written to the MLflow store "
+                f"{self.tracking.shown} ({runs.problem}). {self._how_to_resume()}"
+            )
+
+    def _publish(self, trials: list[Trial]) -> Published:
+        """Refit the winner, let the gate decide, and tell of it all in the sweep's run."""
+        search, material = self.order.search, self.prepared.material
+        best = winner(trials, search.metric)
+        say(f"Winner: {best.recipe.label}; refitting, calibrating and testing it")
+        self._note(winner=best.key, nodes=tuple(sorted({t.node for t in trials if t.node})))
+        self.tracking.log(
+            self.parent, metrics={f"best_{search.metric}": best.metrics[search.metric]}
+        )
+        bundle = train(material.dataset, material.parts, best.recipe, material.report, threads=2)
+        published = publish(
+            self.tracking, self.parent, self.order.model, bundle, material,
+            promote=self.order.promote,
+        )  # fmt: skip
+        version = published.version
+        self._note(
+            state="done",
+            ended=time.time(),
+            outcome=f"{version.model} version {version.version}, "
+            f"{'champion' if version.champion else 'not promoted'}: {published.verdict.reason}",
+        )
+        self.tracking.text(self.parent, leaderboard(trials).to_csv(index=False), "leaderboard.csv")
+        self.tracking.text(self.parent, html(self.facts, trials), "sweep.html")
+        for name, figure in pictures(self.facts, trials).items():
+            self.tracking.figure(self.parent, figure, f"{name}.png")
+        return published
+
+    def _how_to_resume(self) -> str:
+        return f"What is finished is kept; go on with `fraudray sweeps resume {self.journal.name}`"
+
+    def _note(self, **changes: Any) -> None:
+        """Keep what is known of the sweep now."""
+        self.facts = replace(self.facts, **changes)
+        self.journal.describe(
+            {
+                "order": self.order.to_dict(),
+                "store": self.tracking.shown,
+                "parent": self.parent,
+                "facts": asdict(self.facts),
+            }
+        )
+
+
+def _facts(name: str, order: Order, prepared: PreparedSearch, command: str) -> SweepFacts:
+    search, material = order.search, prepared.material
+    dataset, parts = material.dataset, material.parts
+    label = dataset.label[parts.train]
+    gap = f", {parts.gap_days:g} days left out before each later part" if parts.gap_days else ""
+    return SweepFacts(
+        name=name,
+        source=dataset.source,
+        fingerprint=fingerprint(dataset),
+        spec=dataset.spec.name,
+        split=f"by {parts.method}{gap}",
+        rows=len(label),
+        frauds=int(label.sum()),
+        folds=search.folds,
+        natural=natural_ratio(next(iter(prepared.folds.values()))),
+        algorithm=search.algorithm,
+        scheduler=search.scheduler,
+        families=tuple(search.space.families),
+        metric=search.metric,
+        policy=search.policy,
+        seed=search.seed,
+        began=time.time(),
+        state="running",
+        space=search.space.source,
+        command=command,
+        packages=package_versions(),
+    )
+
+
+def _facts_of(content: Mapping[str, Any]) -> SweepFacts:
+    tuples = {name: tuple(content[name]) for name in ("families", "nodes")}
+    return SweepFacts(**{**content, **tuples})
+
+
+def overview(journal: Journal) -> dict[str, Any]:
+    """What a list of sweeps says of one."""
+    facts, trials = _facts_of(journal.settings["facts"]), journal.trials()
+    done = [facts.goodness(trial) for trial in trials if trial.status == "done"]
+    return {
+        "name": journal.name,
+        "began": datetime.fromtimestamp(facts.began, UTC).isoformat(timespec="seconds"),
+        "state": _state(journal, facts),
+        "ended": sum(trial.status != "waiting" for trial in trials),
+        "planned": facts.planned,
+        "metric": facts.metric,
+        "best": direction(facts.metric) * max(done) if done else None,
+        "outcome": facts.outcome,
+    }
+
+
+def page(name: str) -> str:
+    """The report of a sweep, of one that still runs as far as it is.
+
+    Raises
+    ------
+    UsageError
+        If there is no such sweep.
+    """
+    journal = Journal(name)
+    facts = _facts_of(journal.settings["facts"])
+    return html(replace(facts, state=_state(journal, facts)), journal.trials())
+
+
+def _state(journal: Journal, facts: SweepFacts) -> State:
+    """A sweep that says it runs, but that no process runs, was killed."""
+    return "stopped" if facts.state == "running" and not journal.running else facts.state
