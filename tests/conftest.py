@@ -179,3 +179,106 @@ def start_demo(
 def demo(start_demo: Callable[..., Demo]) -> Demo:
     """The one demo of a test run: a real sweep, MLflow, Ray Serve graph and page."""
     return start_demo("--rows", "12000")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A shell's environment with `fraudray` on its path and no state but its own."""
+    shim = tmp_path / "bin" / "fraudray"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fraudray "$@"\n')
+    shim.chmod(0o755)
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "FRAUDRAY_HOME")
+    }
+    return kept | {"PATH": f"{shim.parent}:{os.environ['PATH']}"}
+
+
+@dataclass
+class Sweep:
+    """A command that runs a sweep."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes of this machine that trials run in."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        titles = {p: " ".join(p.cmdline()) for p in below if p.is_running()}
+        return [p for p, t in titles.items() if t.startswith("ray::") and ".train" in t]
+
+    def wait(self, code: int = 0) -> str:
+        """What it wrote to standard output, once it has ended."""
+        output, _ = self.process.communicate(timeout=280)
+        assert self.process.returncode == code, self.told
+        return output
+
+    @property
+    def told(self) -> str:
+        """What it has written to standard error so far."""
+        return self.log.read_text("utf-8")
+
+
+@dataclass
+class Sweeps:
+    """Starts commands in a folder, and knows what became of the sweeps there."""
+
+    folder: Path
+    environment: dict[str, str]
+    started: list[Sweep] = field(default_factory=list)
+
+    def start(self, arguments: str) -> Sweep:
+        """Start `fraudray` with these arguments."""
+        log = self.folder / f"sweep{len(self.started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["fraudray", *arguments.split()], cwd=self.folder, env=self.environment,
+                stdout=subprocess.PIPE, stderr=output, text=True,
+            )  # fmt: skip
+        self.started.append(Sweep(process, log))
+        return self.started[-1]
+
+    def ended(self, name: str) -> int:
+        """How many trials of a sweep its journal holds."""
+        journal = self.folder / ".fraudray" / "sweeps" / name / "journal.jsonl"
+        return journal.read_text().count('"trial": ') if journal.exists() else 0
+
+    def wait_for(self, sweep: Sweep, name: str, count: int) -> None:
+        """Wait until so many trials of a running sweep have ended."""
+        deadline = time.monotonic() + 240
+        while self.ended(name) < count:
+            assert sweep.process.poll() is None, sweep.told
+            assert time.monotonic() < deadline, sweep.told
+            time.sleep(0.05)
+
+    def runs(self, name: str) -> tuple[Any, list[Any]]:
+        """The run of a sweep in MLflow, and those below it."""
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder}/.fraudray/mlflow.db")
+        experiment = client.get_experiment_by_name("fraudray-tune")
+        assert experiment is not None
+        ids = [experiment.experiment_id]
+        (parent,) = client.search_runs(ids, f"tags.sweep = '{name}'")
+        found = client.search_runs(
+            ids, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", max_results=1000
+        )
+        return parent, list(found)
+
+    def scores(self, name: str) -> dict[str, dict[str, float]]:
+        """The metrics of every trial of a sweep, by its key; there is one run for each."""
+        _, found = self.runs(name)
+        kept = {run.data.tags["fraudray.trial"]: run.data.metrics for run in found}
+        assert len(kept) == len(found)
+        return {k: {n: v for n, v in m.items() if n != "seconds"} for k, m in kept.items()}
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path, environment: dict[str, str]) -> Iterator[Sweeps]:
+    """Sweeps with a state of their own; those that still run at the end are killed."""
+    sweeps = Sweeps(tmp_path, environment)
+    yield sweeps
+    for sweep in sweeps.started:
+        if sweep.process.poll() is None:
+            sweep.process.kill()
+        sweep.process.communicate()

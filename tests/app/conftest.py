@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,20 +12,6 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """A shell's environment with `fraudray` on its path and no state but its own."""
-    shim = tmp_path / "bin" / "fraudray"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fraudray "$@"\n')
-    shim.chmod(0o755)
-    kept = {
-        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "FRAUDRAY_HOME")
-    }
-    return kept | {"PATH": f"{shim.parent}:{os.environ['PATH']}"}
-
 
 Start = Callable[[str, str], None]
 
