@@ -18,12 +18,13 @@ from rich.panel import Panel
 from rich.text import Text
 
 from fraudray import runtime
+from fraudray.order import Order
 from fraudray.output import console, say
 from fraudray.pipeline import Published, timestamped
 from fraudray.reports import audit_report, measured, published_report
 from fraudray.search import PreparedSearch, Search
 from fraudray.serving import Graph
-from fraudray.sweeping import Order, Sweep
+from fraudray.sweeping import Sweep
 from serve_app.client import Client
 from training.data import Dataset, records_of
 from training.home import home

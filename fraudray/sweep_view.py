@@ -123,7 +123,9 @@ class SweepView:
         head.append(f", {self._left}" if self._left else "")
         lines: list[RenderableType] = [head]
         if self._planned:
-            lines.append(ProgressBar(total=self._planned, completed=self._ended, width=60))
+            bar = Table.grid()  # a bar alone would leave what follows on its line
+            bar.add_row(ProgressBar(total=self._planned, completed=self._ended, width=60))
+            lines.append(bar)
         if best := self._best:
             lines.append(Text(f"best    {_told(best, self._metric)}", "bold"))
             lines.append(Text(f"        {settings(best.recipe.params)}", "dim"))

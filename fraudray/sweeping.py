@@ -4,82 +4,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import ray
 
+from fraudray.order import Order
 from fraudray.output import say
-from fraudray.pipeline import Published, audited, publish
-from fraudray.search import PreparedSearch, Search
+from fraudray.pipeline import Published, publish
+from fraudray.search import PreparedSearch
 from fraudray.sweep_view import SweepView
-from training.bundle import package_versions
-from training.data import MAX_BAD_SHARE
+from fraudray.sweeps import facts_from, facts_of
 from training.errors import FraudrayError, UsageError
 from training.fit import train
 from training.identity import fingerprint
-from training.spec import DatasetSpec
-from training.split import SplitPlan
 from training.tracking import EndStatus, StoreAway, Tracking, TrackingError
 from tuning.journal import Journal
 from tuning.metrics import SweepMetrics
-from tuning.objective import direction, natural_ratio
 from tuning.plan import Planner
 from tuning.record import recorded_in
 from tuning.report import SweepFacts, html, leaderboard, pictures
-from tuning.report.facts import State
 from tuning.runs import ChildRuns
-from tuning.select import Promotion, winner
+from tuning.select import winner
 from tuning.sweep import sweep
 from tuning.trials import Trial
 
 EXPERIMENT = "fraudray-tune"
 FLUSH_SECONDS = 120.0
 """How long the end of a sweep waits for a tracking server that is away."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What was asked for: enough to begin a sweep, or to go on with it on another day.
-
-    Attributes
-    ----------
-    spec
-        As `DatasetSpec.to_dict` gives it: a spec's file may have changed since.
-    model
-        The registered model that the winner becomes a version of.
-    """
-
-    file: str
-    spec: dict[str, Any]
-    search: Search
-    model: str = ""
-    split: SplitPlan = field(default_factory=SplitPlan)
-    max_bad: float = MAX_BAD_SHARE
-    promote: Promotion = "auto"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON carries it."""
-        return asdict(self) | {"search": self.search.to_dict()}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read back what `to_dict` gave."""
-        return cls(
-            **{
-                **content,
-                "search": Search.from_dict(content["search"]),
-                "split": SplitPlan(**content["split"]),
-            }
-        )
-
-    def prepare(self) -> PreparedSearch:
-        """Read and audit the file, make the folds."""
-        spec = DatasetSpec.from_dict(self.spec)
-        return self.search.prepare(audited(self.file, spec, self.split, self.max_bad))
 
 
 class Sweep:
@@ -106,7 +59,7 @@ class Sweep:
         command: str = "",
     ) -> Self:  # fmt: skip
         """Start the run of a new sweep."""
-        facts = _facts(journal.name, order, prepared, command)
+        facts = facts_of(journal.name, order, prepared, command)
         parent = tracking.start(
             tracking.experiment(EXPERIMENT), journal.name, tags={"sweep": journal.name}
         )
@@ -141,7 +94,7 @@ class Sweep:
             another one.
         """
         kept = journal.settings
-        facts, order = _facts_of(kept["facts"]), Order.from_dict(kept["order"])
+        facts, order = facts_from(kept["facts"]), Order.from_dict(kept["order"])
         order = replace(order, file=file or order.file)
         name = journal.name
         if facts.state == "done":
@@ -302,71 +255,3 @@ class Sweep:
                 "facts": asdict(self.facts),
             }
         )
-
-
-def _facts(name: str, order: Order, prepared: PreparedSearch, command: str) -> SweepFacts:
-    search, material = order.search, prepared.material
-    dataset, parts = material.dataset, material.parts
-    label = dataset.label[parts.train]
-    gap = f", {parts.gap_days:g} days left out before each later part" if parts.gap_days else ""
-    return SweepFacts(
-        name=name,
-        source=dataset.source,
-        fingerprint=fingerprint(dataset),
-        spec=dataset.spec.name,
-        split=f"by {parts.method}{gap}",
-        rows=len(label),
-        frauds=int(label.sum()),
-        folds=search.folds,
-        natural=natural_ratio(next(iter(prepared.folds.values()))),
-        algorithm=search.algorithm,
-        scheduler=search.scheduler,
-        families=tuple(search.space.families),
-        metric=search.metric,
-        policy=search.policy,
-        seed=search.seed,
-        began=time.time(),
-        state="running",
-        space=search.space.source,
-        command=command,
-        packages=package_versions(),
-    )
-
-
-def _facts_of(content: Mapping[str, Any]) -> SweepFacts:
-    tuples = {name: tuple(content[name]) for name in ("families", "nodes")}
-    return SweepFacts(**{**content, **tuples})
-
-
-def overview(journal: Journal) -> dict[str, Any]:
-    """What a list of sweeps says of one."""
-    facts, trials = _facts_of(journal.settings["facts"]), journal.trials()
-    done = [facts.goodness(trial) for trial in trials if trial.status == "done"]
-    return {
-        "name": journal.name,
-        "began": datetime.fromtimestamp(facts.began, UTC).isoformat(timespec="seconds"),
-        "state": _state(journal, facts),
-        "ended": sum(trial.status != "waiting" for trial in trials),
-        "planned": facts.planned,
-        "metric": facts.metric,
-        "best": direction(facts.metric) * max(done) if done else None,
-        "outcome": facts.outcome,
-    }
-
-
-def page(name: str) -> str:
-    """The report of a sweep, of one that still runs as far as it is.
-
-    Raises
-    ------
-    UsageError
-        If there is no such sweep.
-    """
-    journal = Journal(name)
-    facts = _facts_of(journal.settings["facts"])
-    return html(replace(facts, state=_state(journal, facts)), journal.trials())
-
-
-def _state(journal: Journal, facts: SweepFacts) -> State:
-    """A sweep that says it runs, but that no process runs, was killed."""
-    return "stopped" if facts.state == "running" and not journal.running else facts.state

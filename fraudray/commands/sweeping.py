@@ -111,10 +111,11 @@ def tune(
       fraudray tune payments.csv --space my-space.toml --metric cost_per_10000 --policy min-cost
       fraudray tune payments.csv --resume nightly
     """
+    from fraudray.order import Order
     from fraudray.pipeline import timestamped
     from fraudray.reports import audit_report
     from fraudray.search import Search
-    from fraudray.sweeping import Order, Sweep
+    from fraudray.sweeping import Sweep
     from training.spec import DatasetSpec
     from training.threshold import Policy
     from training.tracking import Tracking
@@ -164,7 +165,7 @@ def sweeps() -> None:
 def sweeps_list(as_json: bool) -> None:
     """List every sweep with how far it is and what it found, the newest first."""
     from fraudray.output import put_json, table
-    from fraudray.sweeping import overview
+    from fraudray.sweeps import overview
     from tuning.journal import Journal, names
 
     found = [overview(Journal(name)) for name in names()]
@@ -190,7 +191,7 @@ def sweeps_list(as_json: bool) -> None:
 def sweeps_report(name: str, out: Path | None) -> None:
     """Write a sweep as an HTML page: what was tried, what mattered, what won and why."""
     from fraudray.output import say
-    from fraudray.sweeping import page
+    from fraudray.sweeps import page
 
     path = out or Path(f"{name}.html")
     if path.suffix != ".html":

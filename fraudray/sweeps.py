@@ -1,0 +1,88 @@
+"""Sweeps as their journals keep them: what is known of each, in a list and on a page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fraudray.order import Order
+from fraudray.search import PreparedSearch
+from training.bundle import package_versions
+from training.identity import fingerprint
+from tuning.journal import Journal
+from tuning.objective import direction, natural_ratio
+from tuning.report import SweepFacts, html
+from tuning.report.facts import State
+
+
+def facts_of(name: str, order: Order, prepared: PreparedSearch, command: str) -> SweepFacts:
+    """What is known of a sweep that is about to begin."""
+    search, material = order.search, prepared.material
+    dataset, parts = material.dataset, material.parts
+    label = dataset.label[parts.train]
+    gap = f", {parts.gap_days:g} days left out before each later part" if parts.gap_days else ""
+    return SweepFacts(
+        name=name,
+        source=dataset.source,
+        fingerprint=fingerprint(dataset),
+        spec=dataset.spec.name,
+        split=f"by {parts.method}{gap}",
+        rows=len(label),
+        frauds=int(label.sum()),
+        folds=search.folds,
+        natural=natural_ratio(next(iter(prepared.folds.values()))),
+        algorithm=search.algorithm,
+        scheduler=search.scheduler,
+        families=tuple(search.space.families),
+        metric=search.metric,
+        policy=search.policy,
+        seed=search.seed,
+        began=time.time(),
+        state="running",
+        space=search.space.source,
+        command=command,
+        packages=package_versions(),
+    )
+
+
+def facts_from(content: Mapping[str, Any]) -> SweepFacts:
+    """Read back facts that were written as JSON."""
+    tuples = {name: tuple(content[name]) for name in ("families", "nodes")}
+    return SweepFacts(**{**content, **tuples})
+
+
+def overview(journal: Journal) -> dict[str, Any]:
+    """What a list of sweeps says of one."""
+    facts, trials = facts_from(journal.settings["facts"]), journal.trials()
+    done = [facts.goodness(trial) for trial in trials if trial.status == "done"]
+    return {
+        "name": journal.name,
+        "began": datetime.fromtimestamp(facts.began, UTC).isoformat(timespec="seconds"),
+        "state": _state(journal, facts),
+        "ended": sum(trial.status != "waiting" for trial in trials),
+        "planned": facts.planned,
+        "metric": facts.metric,
+        "best": direction(facts.metric) * max(done) if done else None,
+        "outcome": facts.outcome,
+    }
+
+
+def page(name: str) -> str:
+    """The report of a sweep, of one that still runs as far as it is.
+
+    Raises
+    ------
+    UsageError
+        If there is no such sweep.
+    """
+    journal = Journal(name)
+    facts = facts_from(journal.settings["facts"])
+    return html(replace(facts, state=_state(journal, facts)), journal.trials())
+
+
+def _state(journal: Journal, facts: SweepFacts) -> State:
+    """A sweep that says it runs, but that no process runs, was killed."""
+    return "stopped" if facts.state == "running" and not journal.running else facts.state
