@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring lock clean
+.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep lock clean
 
 help:  ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,6 +45,9 @@ honest-evaluation: setup  ## Leaky procedures beside an honest one: docs/honest-
 
 bench-scoring: setup  ## Speed of scoring, audit and simulator: docs/results/scoring.md
 	@$(BIN)/python benchmarks/bench_scoring.py
+
+bench-sweep: setup  ## Speed and memory of a sweep beside its peers: docs/results/sweep.md
+	@$(BIN)/python benchmarks/bench_sweep.py
 
 lock:  ## Resolve requirements.txt anew, for every supported Python at once (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -8,11 +8,13 @@ end is the same fitted model.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -28,7 +30,7 @@ from sklearn.preprocessing import (
 from training.bundle import ModelBundle
 from training.data import Dataset
 from training.models import BoosterModel, family, with_defaults
-from training.spec import Bins, Cross, DatasetSpec, Ratio
+from training.spec import Bins, Cross, DatasetSpec, Feature, Ratio
 
 MOST = float(np.finfo(float).max)
 
@@ -43,8 +45,9 @@ def build(bundle: ModelBundle, train: Dataset) -> Pipeline:
     train
         The rows it was fitted on.
     """
-    features = preprocessing(bundle, train)
-    matrix = features.transform(frame(bundle, train))
+    derived = [n for n in bundle.features.encoders_ if n in bundle.spec.features]
+    features = preprocessing(bundle.spec, bundle.features.inputs_, derived)
+    matrix = features.fit_transform(frame(bundle, train))
     return Pipeline([*features.steps, ("model", _estimator(bundle, matrix, train.label))])
 
 
@@ -53,15 +56,22 @@ def frame(bundle: ModelBundle, rows: Dataset) -> pd.DataFrame:
     return rows.frame[bundle.features.inputs_]
 
 
-def preprocessing(bundle: ModelBundle, train: Dataset) -> Pipeline:
-    """Impute, derive and encode, fitted: a frame to the bundle's matrix, column by column."""
-    spec, inputs = bundle.spec, bundle.features.inputs_
+def preprocessing(spec: DatasetSpec, inputs: Sequence[str], derived: Sequence[str]) -> Pipeline:
+    """Impute, derive and encode, yet to be fitted: a frame to the matrix that models of ours see.
+
+    Parameters
+    ----------
+    inputs
+        Columns of the frame; each holds a value in the rows to fit on.
+    derived
+        Those of the spec's features that are to be made of them.
+    """
     kinds = {name: spec.inputs[name].type for name in inputs}
     numbers = [n for n in inputs if kinds[n] == "number"]
     booleans = [n for n in inputs if kinds[n] == "boolean"]
     categories = [n for n in inputs if kinds[n] == "category"]
-    derived = [n for n in bundle.features.encoders_ if n in spec.features]
-    ratios = {n: f for n in derived if isinstance(f := spec.features[n], Ratio)}
+    made = {name: spec.features[name] for name in derived}
+    ratios = {n: f for n, f in made.items() if isinstance(f, Ratio)}
 
     impute = ColumnTransformer(
         [
@@ -77,8 +87,8 @@ def preprocessing(bundle: ModelBundle, train: Dataset) -> Pipeline:
     ).set_output(transform="pandas")
     skewed = [n for n in numbers if spec.inputs[n].skewed] + [n for n in ratios if ratios[n].skewed]
     even = [n for n in [*numbers, *ratios] if n not in skewed]
-    texts = [*categories, *(n for n in derived if n not in ratios)]
-    encode = ColumnTransformer(
+    texts = [*categories, *(n for n in made if n not in ratios)]
+    by_kind = ColumnTransformer(
         [
             ("skewed", make_pipeline(FunctionTransformer(np.log1p), StandardScaler()), skewed),
             ("even", MinMaxScaler(), even),
@@ -86,40 +96,77 @@ def preprocessing(bundle: ModelBundle, train: Dataset) -> Pipeline:
             ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts),
         ]
     )
-    steps = [("impute", impute), ("derive", FunctionTransformer(derive, kw_args={"spec": spec}))]
-    pipeline = Pipeline([*steps, ("encode", encode)]).fit(frame(bundle, train))
-    values = encode.named_transformers_["texts"].categories_
-    made = [f"{n}={v}" for n, seen in zip(texts, values, strict=True) for v in seen]
-    places = {name: i for i, name in enumerate([*skewed, *even, *booleans, *made])}
-    order = np.array([places[name] for name in bundle.features.feature_names_])
-    sort = FunctionTransformer(in_order, kw_args={"order": order}).fit(np.zeros((1, len(order))))
-    return Pipeline([*pipeline.steps, ("sort", sort)])
+    return Pipeline(
+        [
+            ("impute", impute),
+            ("derive", FunctionTransformer(derive, kw_args={"made": made})),
+            ("encode", InOrder(by_kind, [*inputs, *derived])),
+        ]
+    )
 
 
-def derive(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
+def derive(rows: pd.DataFrame, made: Mapping[str, Feature]) -> pd.DataFrame:
     """The recipe's features beside the columns they are made from."""
-    made: dict[str, Any] = {}
-    for name, feature in spec.features.items():
-        if not set(feature.inputs) <= set(rows.columns):
-            continue
+    columns: dict[str, Any] = {}
+    for name, feature in made.items():
         match feature:
             case Cross():
-                made[name] = rows[feature.left] + "|" + rows[feature.right]
+                columns[name] = rows[feature.left] + "|" + rows[feature.right]
             case Ratio():
                 under = rows[feature.denominator].astype(float)
                 over = rows[feature.numerator].astype(float)
                 quotient = (over / under.where(under != 0)).fillna(0.0)
-                made[name] = quotient.clip(-MOST, MOST)
+                columns[name] = quotient.clip(-MOST, MOST)
             case Bins():
                 edges = [-np.inf, *feature.edges, np.inf]
                 cut = pd.cut(rows[feature.input], edges, right=False, labels=feature.labels)
-                made[name] = cut.astype(object)
-    return rows.assign(**made)
+                columns[name] = cut.astype(object)
+    return rows.assign(**columns)
 
 
-def in_order(matrix: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The columns in the order the model was fitted with."""
-    return matrix[:, order]
+class InOrder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A ColumnTransformer, and what it makes put in the order of the columns it is made from.
+
+    Models draw columns by their place, so two that are to be equal must see them in one order.
+
+    Parameters
+    ----------
+    by_kind
+        With the OneHotEncoder, the only one that makes several columns of one, named `texts`.
+    order
+        Every column that it takes.
+    """
+
+    def __init__(self, by_kind: ColumnTransformer, order: Sequence[str]) -> None:
+        self.by_kind = by_kind
+        self.order = order
+
+    def fit(self, rows: pd.DataFrame, label: Any = None) -> Self:
+        """Learn what the ColumnTransformer learns, and where its columns go."""
+        self.fit_transform(rows, label)
+        return self
+
+    def fit_transform(self, rows: pd.DataFrame, label: Any = None) -> NDArray[np.float64]:
+        """Learn and apply at once, shape (n, d)."""
+        del label
+        self.by_kind_ = clone(self.by_kind)
+        matrix = self.by_kind_.fit_transform(rows)
+        columns = {name: names for name, _, names in self.by_kind_.transformers_}
+        sources = [*columns["skewed"], *columns["even"], *columns["booleans"]]
+        if columns["texts"]:
+            seen = self.by_kind_.named_transformers_["texts"].categories_
+            for name, values in zip(columns["texts"], seen, strict=True):
+                sources += [name] * len(values)
+        rank = {name: place for place, name in enumerate(self.order)}
+        self.places_ = np.argsort([rank[name] for name in sources], kind="stable")
+        return self._sorted(matrix)
+
+    def transform(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Apply, shape (n, d)."""
+        return self._sorted(self.by_kind_.transform(rows))
+
+    def _sorted(self, matrix: NDArray[Any]) -> NDArray[np.float64]:
+        return np.ascontiguousarray(matrix[:, self.places_], np.float64)
 
 
 def _estimator(bundle: ModelBundle, matrix: NDArray[np.float64], label: NDArray[np.int8]) -> Any:
