@@ -10,7 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import (
-    ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape,
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    select_autoescape,
 )  # fmt: skip
 from markupsafe import Markup
 
@@ -30,7 +34,7 @@ class Table:
     words: tuple[int, ...] = (0,)
 
 
-def render(template: str, *, package: str = "training", **content: Any) -> str:
+def render(template: str, package: str = "training", /, **content: Any) -> str:
     """Fill a template; texts are escaped where the page is HTML.
 
     Parameters

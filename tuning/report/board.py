@@ -31,7 +31,7 @@ def leaderboard(trials: Sequence[Trial], metric: str = METRIC) -> pd.DataFrame:
         `params.<name>` for each parameter (missing where the family has none of that name), the
         metrics, `seconds`, `node`, `began` and `ended` (Unix time, 0 where it has not), `failure`.
     """
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "number": t.number,
             "key": t.key,
@@ -51,10 +51,8 @@ def leaderboard(trials: Sequence[Trial], metric: str = METRIC) -> pd.DataFrame:
         }
         for t in trials
     ]
-    frame = pd.DataFrame(rows, columns=_columns(rows))
-    if metric not in frame:
-        frame.insert(frame.columns.get_loc("seconds"), metric, float("nan"))
-    turned = -direction(metric) * frame[metric]
+    frame = pd.DataFrame(rows, columns=_columns(rows, metric))
+    turned = -direction(metric) * frame[metric].astype(float)
     place = frame["status"].map(_ORDER.index)
     return (
         frame.assign(_place=place, _turned=turned)
@@ -67,11 +65,11 @@ def _params(trial: Trial) -> dict[str, float]:
     return with_defaults(family(trial.recipe.family), trial.recipe.params)
 
 
-def _columns(rows: Sequence[dict[str, object]]) -> list[str]:
+def _columns(rows: Sequence[dict[str, object]], metric: str) -> list[str]:
     """Columns by what they are about, whichever trial had one first."""
     seen = list(dict.fromkeys(name for row in rows for name in row))
     first = ["number", "key", "status", "family", "smote", "neighbours", "fraud_weight", "derived"]
     last = ["seconds", "node", "began", "ended", "failure"]
     params = [name for name in seen if name.startswith("params.")]
-    metrics = [name for name in seen if name not in {*first, *params, *last}]
-    return [*first, *params, *metrics, *last]
+    metrics = dict.fromkeys([metric, *seen])
+    return [*first, *params, *(m for m in metrics if m not in {*first, *params, *last}), *last]

@@ -12,12 +12,13 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from tuning.report.look import DPI, INK, MARKED, as_dots, axis_label
+from tuning.report.look import DPI, INK, MARKED, as_dots, axis_label, drawable
 from tuning.report.scale import Scale, focus
 from tuning.report.standings import Standings, parameters
 from tuning.trials import Trial
 
 _JITTER = 0.018  # of choices, so that lines through the same one stay apart
+_CROWDED = 7  # parameters from which names stand on two levels
 _NO_EFFECT = -0.12  # where a parameter stands that has none
 
 
@@ -39,12 +40,17 @@ def coordinates_figure(standings: Standings) -> Figure | None:
     shown = [facts.score(t) for t in standings.done]
     norm = Normalize(*focus(shown, higher_is_better=facts.higher_is_better))
     cmap = _dark_is_best(higher_is_better=facts.higher_is_better)
-    figure = Figure(figsize=(9.5, 0.4 + 2.5 * len(panels)), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(10.5, 0.4 + 2.6 * len(panels)), layout="constrained", dpi=DPI)
     for axes, (family, own, scales) in zip(
         figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True
     ):
         _lines(axes, standings, own, scales, norm, cmap)
-        axes.set_title(f"{family}: {len(own):,} finished", loc="left", fontsize=10, pad=22)
+        axes.set_title(
+            f"{family}: {len(own):,} finished",
+            loc="left",
+            fontsize=10,
+            pad=32 if len(scales) > _CROWDED else 22,
+        )
     bar = figure.colorbar(
         ScalarMappable(norm, cmap), ax=figure.axes, pad=0.02, fraction=0.03, shrink=0.8,
         extend="min" if facts.higher_is_better else "max",
@@ -102,24 +108,32 @@ def _lines(
         ticks = scale.ticks()
         if np.isnan(places[place]).any():
             ticks = [(_NO_EFFECT, "no effect"), *ticks]
-        _ticks(axes, place, scale.name, ticks)
+        _ticks(axes, place, scale.name, ticks, raised=len(scales) > _CROWDED and place % 2 == 1)
     score = Scale("", "linear", (float(norm.vmin or 0), float(norm.vmax or 1)))
     ticks = [(p if facts.higher_is_better else 1 - p, told) for p, told in score.ticks(4)]
-    _ticks(axes, len(scales), facts.label, ticks, left=True)
+    _ticks(axes, len(scales), drawable(facts.label), ticks, left=True,
+           raised=len(scales) > _CROWDED and len(scales) % 2 == 1)  # fmt: skip
     axes.set(xlim=(-0.25, x[-1] + 0.25), ylim=(min(-0.06, float(exact.min()) - 0.04), 1.06))
     axes.set_axis_off()
 
 
 def _ticks(
-    axes: Axes, place: int, name: str, ticks: Sequence[tuple[float, str]], *, left: bool = False
+    axes: Axes,
+    place: int,
+    name: str,
+    ticks: Sequence[tuple[float, str]],
+    *,
+    left: bool = False,
+    raised: bool = False,
 ) -> None:
-    axes.annotate(name, (place, 1), (0, 9), textcoords="offset points", ha="center", fontsize=8.5,
-                  fontweight="bold", annotation_clip=False)  # fmt: skip
+    axes.annotate(name, (place, 1), (0, 20 if raised else 9), textcoords="offset points",
+                  ha="center", fontsize=8.5, fontweight="bold", annotation_clip=False)  # fmt: skip
+    on_white = [Stroke(linewidth=2.5, foreground="white"), Normal()]
     for height, told in ticks:
         axes.plot([place - 0.015, place + 0.015], [height, height], color=INK, lw=0.8, zorder=6)
         axes.annotate(told, (place, height), (-5 if left else 5, 0), textcoords="offset points",
                       va="center", ha="right" if left else "left", fontsize=7.5, zorder=6,
-                      path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()])  # fmt: skip
+                      path_effects=on_white)  # fmt: skip
 
 
 def _dark_is_best(*, higher_is_better: bool) -> Colormap:

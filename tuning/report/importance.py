@@ -7,13 +7,14 @@ counts by the error that shuffling it adds, in each tree on trials which that tr
 
 Two things keep it honest. Trials that come from one fit (they differ only in how many of its trees
 count) are drawn together, or each would be known from its siblings. And every parameter has a
-shuffled copy among the columns: what is no more important than the best copy is no more than chance.
+shuffled copy among the columns: what is no more important than the best copy may be chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,10 @@ FEWEST_TRIALS = 20
 PER_PARAMETER = 4
 """As many for each parameter that varies."""
 LEAST_SKILL = 0.1
-"""Share of the variance of unseen ranks that the forest must explain for its parameters to count."""
+"""Share of the variance of unseen ranks that a forest must explain for its parameters to count."""
 
 _TREES = 200
+_NOTHING = 0.01  # a share that is nothing, whatever the copies have
 _SHARED = ("smote", "neighbours", "fraud_weight", "derived")
 _COUNT = "n_estimators"
 
@@ -47,8 +49,8 @@ class Importance:
     about
         A family, or all families.
     shares
-        By parameter, the highest first: how much of the variance of unseen ranks is lost without
-        it. Shares overlap where parameters act together, so they need not add up to 1.
+        By parameter, the highest first: how much the squared error on unseen ranks grows when it is
+        shuffled, over their variance. Shares need not add up to 1, and one alone can exceed it.
     chance
         The highest share of a shuffled copy; what is not above it may be nothing.
     skill
@@ -124,7 +126,7 @@ def _importance(
             silence="the parameters tell next to nothing about the order of the trials",
         )  # fmt: skip
     ranked = sorted(zip(columns, shares, strict=True), key=lambda item: -item[1])
-    return Importance(about, len(trials), dict(ranked), max(0.0, *copies), skill)
+    return Importance(about, len(trials), dict(ranked), max(_NOTHING, *copies), skill)
 
 
 def _judge(
@@ -164,7 +166,7 @@ def _judge(
         rows += len(outside)
         error = np.sum((guess - truth) ** 2)
         used = set(tree.tree_.feature[tree.tree_.feature >= 0].tolist())
-        for place, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for place, (begin, end) in enumerate(pairwise(ends)):
             if used.isdisjoint(range(begin, end)):
                 continue
             changed = rest.copy()

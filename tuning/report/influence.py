@@ -48,8 +48,8 @@ def importance_figure(found: Sequence[Importance]) -> Figure | None:
         axes.tick_params(axis="x", labelsize=8)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     rows[-1, 0].set_xlim(0, None)
-    rows[-1, 0].set_xlabel("Share of what tells unseen trials apart that is lost without it; "
-                           "grey, left of the dashed line: no more than chance", fontsize=8.5)  # fmt: skip
+    rows[-1, 0].set_xlabel("Growth of the error on unseen trials, as a share of the variance; "
+                           "grey: no more than chance (dashed)", fontsize=8.5)  # fmt: skip
     return figure
 
 
@@ -87,12 +87,10 @@ def marginals_figure(standings: Standings, chosen: Sequence[Marginal]) -> Figure
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     shown = []
     for axes, marginal in zip(grid, chosen, strict=False):
-        trials = [
-            t for t in standings.done if marginal.about in (t.recipe.family, ALL)
-        ]
+        trials = [t for t in standings.done if marginal.about in (t.recipe.family, ALL)]
         shown += trials
         _marginal(axes, standings, marginal, trials)
-    for axes in grid[len(chosen):]:
+    for axes in grid[len(chosen) :]:
         axes.set_visible(False)
     facts = standings.facts
     low, high = focus([facts.score(t) for t in shown], higher_is_better=facts.higher_is_better)
@@ -135,7 +133,7 @@ def _marginal(
     axes.set_xlabel(f"{marginal.about}{', log scale' if scale.kind == 'log' else ''}",
                     fontsize=8.5, color="#5b6675")  # fmt: skip
     axes.tick_params(labelsize=8)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.grid(axis="y", color=GREY, alpha=0.2, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

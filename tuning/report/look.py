@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from training.errors import printable
 from training.models import FAMILIES
 from tuning.report.facts import SweepFacts
 
 INK, GREY, MARKED = "#1c2430", "#888888", "#d55e00"
 """Lines and texts; what to compare with; the winner."""
-DPI = 144
+DPI = 100
 """Of what is drawn as dots rather than lines where there are very many."""
 
 _MOST_SHAPES = 300
@@ -53,9 +54,9 @@ def scatter(
         Dots in the whole picture, of all families.
     """
     color, mark = style(family)
-    faint = 0.85 if count <= 100 else 0.5 if count <= 500 else 0.3
+    faint = 0.85 if count <= 100 else 0.7 if count <= 500 else 0.4
     axes.scatter(
-        x, y, s=30 if count <= 100 else 16, marker=mark, alpha=faint,
+        x, y, s=32 if count <= 100 else 24 if count <= 500 else 14, marker=mark, alpha=faint,
         facecolors="none" if hollow else color, edgecolors=color if hollow else "white",
         linewidths=1.0 if hollow else 0.4, rasterized=as_dots(count), zorder=2 if hollow else 3,
     )  # fmt: skip
@@ -72,4 +73,10 @@ def family_handles(families: Sequence[str]) -> list[Line2D]:
 
 def axis_label(facts: SweepFacts) -> str:
     """What the axis of the score says."""
-    return facts.label if facts.higher_is_better else f"{facts.label}, lower is better"
+    label = drawable(facts.label)
+    return label if facts.higher_is_better else f"{label}, lower is better"
+
+
+def drawable(text: str) -> str:
+    """A text from outside as it may stand in a picture, where dollar signs would set formulas."""
+    return printable(text).replace("$", r"\$")

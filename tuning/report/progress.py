@@ -21,22 +21,18 @@ def progress_figure(standings: Standings) -> Figure | None:
     """Each trial where it ended, and the best score so far.
 
     Pruned trials are hollow; failed ones, and those pruned before their first score, stand on a
-    line below the others. None where no trial has ended.
+    line below the others. None where no trial has ended with a score.
     """
     facts = standings.facts
     over = [t for t in standings.trials if t.ended and t.status in ("done", "pruned", "failed")]
-    if not over:
+    scored = [t for t in over if t.status != "failed" and not math.isnan(facts.score(t))]
+    if not scored:
         return None
     figure, axes = frame(9, 4.4)
     lasted = max([facts.ended, *(t.ended for t in over)]) - facts.began
     unit, name = next(((u, n) for least, u, n in _UNITS if lasted >= least), (1, "seconds"))
-    scored = [t for t in over if t.status != "failed" and not math.isnan(facts.score(t))]
     axes.set(xlabel=f"Time since the sweep began ({name})", ylabel=axis_label(facts))
-    if scored:
-        low, high = focus([facts.score(t) for t in scored], higher_is_better=facts.higher_is_better)
-    else:
-        low, high = 0.0, 1.0
-        axes.set_yticks([])
+    low, high = focus([facts.score(t) for t in scored], higher_is_better=facts.higher_is_better)
     edge = 0.05 * (high - low)
     bottom = low - edge
 
@@ -52,35 +48,35 @@ def progress_figure(standings: Standings) -> Figure | None:
         drawn([t for t in scored if t.status == "done"], family, hollow=False)
     handles = family_handles(families)
     if any(t.status == "pruned" for t in scored):
-        handles.append(Line2D([], [], color=GREY, marker="o", mfc="none", ls="none", label="pruned"))
+        handles.append(
+            Line2D([], [], color=GREY, marker="o", mfc="none", ls="none", label="pruned")
+        )
     lost = [t for t in over if t not in scored]
     if lost:
         bottom = low - 4 * edge
         axes.axhline(low - edge, color="#d9dee5", lw=1)
         axes.plot([(t.ended - facts.began) / unit for t in lost], [low - 2.5 * edge] * len(lost),
                   "x", color=GREY, ms=6, mew=1.5)  # fmt: skip
+        early = ", or pruned before its first score" * any(t.status == "pruned" for t in lost)
         handles.append(Line2D([], [], color=GREY, marker="x", ls="none", mew=1.5,
-                              label="failed, or pruned before its first score"
-                              if any(t.status == "pruned" for t in lost) else "failed"))  # fmt: skip
-    handles += _best_so_far(axes, standings, unit, lasted)
-    beyond = sum(not low <= facts.score(t) <= high for t in scored)
-    if beyond:
-        worse = "below" if facts.higher_is_better else "above"
-        axes.text(0.995, 0.02 if facts.higher_is_better else 0.94,
-                  f"{beyond:,} {'trial' if beyond == 1 else 'trials'} {worse} this range, "
-                  f"drawn at its edge", transform=axes.transAxes, ha="right", fontsize=8,
-                  color="#5b6675")  # fmt: skip
+                              label=f"failed{early}"))  # fmt: skip
+    handles += _best_so_far(axes, standings, unit, lasted, (low - edge / 2, high + edge / 2))
+    if beyond := sum(not low <= facts.score(t) <= high for t in scored):
+        axes.set_title(
+            f"{beyond:,} {'below' if facts.higher_is_better else 'above'} this range, "
+            f"drawn at its edge", loc="right", fontsize=8, color="#5b6675",
+        )  # fmt: skip
     axes.set(xlim=(-0.02 * lasted / unit, 1.02 * max(lasted, 1e-9) / unit),
              ylim=(bottom, high + edge))  # fmt: skip
-    if scored:
-        ticks = [t for t in axes.get_yticks() if low - edge <= t <= high + edge]
-        axes.set_yticks(ticks)
+    axes.set_yticks([t for t in axes.get_yticks() if low - edge <= t <= high + edge])
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False,
                   fontsize=9, handletextpad=0.4, columnspacing=1.4)  # fmt: skip
     return figure
 
 
-def _best_so_far(axes: Axes, standings: Standings, unit: float, lasted: float) -> list[Line2D]:
+def _best_so_far(
+    axes: Axes, standings: Standings, unit: float, lasted: float, ends: tuple[float, float]
+) -> list[Line2D]:
     """A step up at each trial that beat all before it, and the winner's own mark."""
     facts = standings.facts
     best, x, y = -math.inf, [], []
@@ -88,7 +84,7 @@ def _best_so_far(axes: Axes, standings: Standings, unit: float, lasted: float) -
         if facts.goodness(trial) > best:
             best = facts.goodness(trial)
             x.append((trial.ended - facts.began) / unit)
-            y.append(facts.score(trial))
+            y.append(float(np.clip(facts.score(trial), *ends)))
     if not x:
         return []
     line = axes.step([*x, lasted / unit], [*y, y[-1]], where="post", color=INK, lw=1.6,

@@ -61,7 +61,8 @@ class Scale:
             return np.full(found.shape, np.nan)
         if self.kind == "choices":
             places = np.linspace(0, 1, len(self.known)) if self.varies else [0.5]
-            return np.interp(found, self.known, places)
+            # With one known value, interpolation places even NaN.
+            return np.where(np.isnan(found), np.nan, np.interp(found, self.known, places))
         if self.kind == "linear":
             low, high = self.known[0], self.known[-1]
             return np.clip((found - low) / (high - low), 0, 1)
@@ -99,7 +100,9 @@ def _round(low: float, high: float, most: int) -> list[float]:
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s for s in _STEPS if s * power >= raw * (1 - 1e-9)) * power
-    found = [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    found = [
+        k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
     return found if len(found) > 1 else [low, high]
 
 

@@ -97,7 +97,9 @@ class Standings:
         found: dict[str, list[Trial]] = {}
         for trial in self.failed:
             found.setdefault(_VARYING.sub("0", trial.failure), []).append(trial)
-        grouped = [(same[0].failure or "no reason is known", tuple(same)) for same in found.values()]
+        grouped = [
+            (same[0].failure or "no reason is known", tuple(same)) for same in found.values()
+        ]
         return sorted(grouped, key=lambda group: -len(group[1]))
 
 

@@ -1,47 +1,37 @@
-"""What the report says in sentences, tiles and tables."""
+"""What the report says in sentences."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from shlex import quote
-from statistics import median
-from typing import Any
 
-from training.html import Table
-from training.models import FAMILIES, family, with_defaults
-from tuning.report.facts import LABELS, SweepFacts
+from training.models import FAMILIES
+from tuning.report.facts import LABELS
 from tuning.report.importance import Importance
-from tuning.report.standings import Standings, folds_seen, policy_met, told
+from tuning.report.numbers import counted, duration, listed, number
+from tuning.report.standings import Standings, policy_met, told
+from tuning.report.tables import MOST_NAMED
 from tuning.trials import Trial
-
-MOST_ROWS = 50
-"""Finished trials in the leaderboard of the page."""
-
-_MOST_NAMED = 12
-_MOST_REASONS = 20
-_LONGEST = 400  # characters of a reason
-_NONE = "-"
-_SHOWN = ("pr_auc", "precision", "recall", "alerts_per_10000", "cost_per_10000")
 
 
 def lead(standings: Standings) -> str:
     """What was searched, on what, and how it ended."""
     facts = standings.facts
     searched = (
-        f"A {facts.algorithm} search over {_and(facts.families)} on {facts.source}: "
-        f"{facts.rows:,} training rows with {facts.frauds:,} frauds, in {_count(facts.folds, 'fold')}, "
-        f"judged by {facts.label} ({'higher' if facts.higher_is_better else 'lower'} is better)."
+        f"A {facts.algorithm} search over {listed(facts.families)} on {facts.source}: "
+        f"{facts.rows:,} training rows with {facts.frauds:,} frauds, in "
+        f"{counted(facts.folds, 'fold')}, judged by {facts.label} "
+        f"({'higher' if facts.higher_is_better else 'lower'} is better)."
     )
-    lasted = duration(facts.ended - facts.began) if facts.ended else ""
-    nodes = f" on {_count(len(facts.nodes), 'node')}" if facts.nodes else ""
+    # A sweep that was killed could not say when it ended.
+    end = facts.ended or max((t.ended for t in standings.trials), default=0.0)
+    lasted = duration(max(end - facts.began, 0.0))
+    nodes = f" on {counted(len(facts.nodes), 'node')}" if facts.nodes else ""
     ended = {
         "running": "It is still running",
         "done": f"It ran to its end in {lasted}{nodes}",
         "stopped": f"It was stopped after {lasted}{nodes}, before its end",
         "failed": f"It failed after {lasted}{nodes}",
-    }[facts.state if lasted or facts.state == "running" else "running"]
+    }[facts.state]
     statuses = [t.status for t in standings.trials]
     counts = [
         f"{statuses.count(status):,} {word}"
@@ -51,9 +41,10 @@ def lead(standings: Standings) -> str:
         )
         if status in statuses
     ]  # fmt: skip
-    of = f" of {facts.planned:,} planned" if facts.planned else ""
-    tried = f"{_count(len(statuses), 'trial')}{of}" + (f": {', '.join(counts)}" if counts else "")
-    return f"{searched} {ended}: {tried}."
+    all_there = facts.planned in (None, len(statuses))
+    of = "" if all_there else f" of {facts.planned:,} planned"
+    became = f" ({', '.join(counts)})" if counts else ""
+    return f"{searched} {ended}, with {counted(len(statuses), 'trial')}{of}{became}."
 
 
 def tiles(standings: Standings) -> list[tuple[str, str, str]]:
@@ -64,7 +55,7 @@ def tiles(standings: Standings) -> list[tuple[str, str, str]]:
     found = won.metrics
     scores, error = standings.scores_by_fold(won), standings.standard_error
     spread = (
-        f"{min(scores):.3f} to {max(scores):.3f} over {_count(len(scores), 'fold')}"
+        f"{min(scores):.3f} to {max(scores):.3f} over {counted(len(scores), 'fold')}"
         if error is not None
         else "all folds together"
     )
@@ -96,7 +87,7 @@ def winner(standings: Standings) -> list[str]:
         said.append(f"No threshold of it meets the policy {facts.policy} on the rows held out.")
     if won is not standings.done[0]:
         said.append(
-            f"Trial {standings.done[0].number} scores as high; of equal trials the simpler one wins."
+            f"Trial {standings.done[0].number} scores as high; of equals the simpler one wins."
         )
     if facts.outcome:
         said.append(facts.outcome)
@@ -137,8 +128,8 @@ def _alike(alike: Sequence[Trial], standings: Standings) -> str:
             "No other trial comes within that of it." if len(standings.done) > 1
             else "There is no other finished trial to compare it with."
         )  # fmt: skip
-    named = ", ".join(str(t.number) for t in alike[:_MOST_NAMED])
-    more = f" and {len(alike) - _MOST_NAMED:,} more" if len(alike) > _MOST_NAMED else ""
+    named = ", ".join(str(t.number) for t in alike[:MOST_NAMED])
+    more = f" and {len(alike) - MOST_NAMED:,} more" if len(alike) > MOST_NAMED else ""
     simplest = min(alike, key=lambda t: list(FAMILIES).index(t.recipe.family))
     order = list(FAMILIES)
     won = standings.winner
@@ -148,170 +139,24 @@ def _alike(alike: Sequence[Trial], standings: Standings) -> str:
         else ""
     )
     return (
-        f"{_count(len(alike), 'other trial')} of {len(standings.done) - 1:,} "
+        f"{counted(len(alike), 'other trial')} of {len(standings.done) - 1:,} "
         f"{'comes' if len(alike) == 1 else 'come'} within that and cannot be told apart from the "
         f"winner: {named}{more}.{simpler}"
     )
 
 
-def board(standings: Standings) -> Table:
-    """The best finished trials."""
-    facts = standings.facts
-    shown = [facts.metric, *(name for name in _SHOWN if name != facts.metric)]
-    rows = [
-        (
-            f"{place:,}", str(t.number), t.recipe.family, _choices(t),
-            number(facts.metric, facts.score(t)) + _spread(standings, t),
-            *(number(name, t.metrics.get(name)) for name in shown[1:]),
-            duration(t.seconds), t.key,
-            "winner" if t is standings.winner and facts.winner else "",
-        )
-        for place, t in enumerate(standings.done[:MOST_ROWS], 1)
-    ]  # fmt: skip
-    return Table(
-        ("", "Trial", "Family", "Configuration", facts.label,
-         *(LABELS[name] for name in shown[1:]), "Fits", "Key", ""),
-        rows, (2, 3, len(shown) + 5, len(shown) + 6),
-    )  # fmt: skip
-
-
-def _choices(trial: Trial) -> str:
-    """What the family's table does not say already, short."""
-    recipe = trial.recipe
-    params = with_defaults(family(recipe.family), recipe.params)
-    parts = [f"{name} {value:g}" for name, value in params.items()]
-    if recipe.smote:
-        parts.append(f"SMOTE {recipe.smote:g} of {recipe.neighbours} neighbours")
-    if recipe.fraud_weight != 1:
-        parts.append(f"frauds weigh {recipe.fraud_weight:g}")
-    if not recipe.derived:
-        parts.append("no derived features")
-    return ", ".join(parts)
-
-
-def _spread(standings: Standings, trial: Trial) -> str:
-    scores = standings.scores_by_fold(trial)
-    if len(scores) < 2:
-        return ""
-    mean = sum(scores) / len(scores)
-    return f" ± {math.sqrt(sum((s - mean) ** 2 for s in scores) / (len(scores) - 1)):.3f}"
-
-
-def pruned(standings: Standings) -> Table:
-    """How far the trials that were given up had got."""
-    facts = standings.facts
-    groups: dict[int, list[Trial]] = {}
-    for trial in standings.pruned:
-        groups.setdefault(folds_seen(trial), []).append(trial)
-    rows = []
-    for seen, same in sorted(groups.items()):
-        scores = [facts.score(t) for t in same if not math.isnan(facts.score(t))]
-        far = f"{seen} of {_count(facts.folds, 'fold')}" if seen else "before its first score"
-        rows.append((
-            far, f"{len(same):,}", number(facts.metric, facts.score(same[0]) if scores else None),
-            number(facts.metric, median(scores) if scores else None),
-            duration(sum(t.seconds for t in same)),
-        ))  # fmt: skip
-    return Table(("Seen before it was given up", "Trials", f"Best {facts.label} so far",
-                  "Middle one", "Fits"), rows)  # fmt: skip
-
-
-def failed(standings: Standings) -> Table:
-    """Why trials failed."""
-    rows = []
-    for reason, same in standings.reasons[:_MOST_REASONS]:
-        named = ", ".join(str(t.number) for t in same[:_MOST_NAMED])
-        more = f" and {len(same) - _MOST_NAMED:,} more" if len(same) > _MOST_NAMED else ""
-        cut = reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST - 1]}…"
-        families = _and(list(dict.fromkeys(t.recipe.family for t in same)))
-        rows.append((f"{len(same):,}", cut, families, named + more))
-    return Table(("Trials", "Reason", "Family", "Which"), rows, (1, 2, 3))
-
-
-def reasons_left(standings: Standings) -> int:
-    """Reasons that `failed` has no room for."""
-    return max(len(standings.reasons) - _MOST_REASONS, 0)
-
-
 def silences(found: Sequence[Importance]) -> list[str]:
     """Of which trials nothing can be said, and why."""
-    return [f"{one.about[0].upper()}{one.about[1:]}: {one.silence}." for one in found if one.silence]
+    return [f"{one.about}: {one.silence}." for one in found if one.silence]
 
 
 def skills(found: Sequence[Importance]) -> list[str]:
     """How much the parameters tell, where they do."""
     return [
-        f"{one.about[0].upper()}{one.about[1:]}: all parameters together explain {one.skill:.0%} of "
-        f"the order of {one.trials:,} finished trials that a tree has not seen"
-        + (f"; beyond chance count {_and(one.telling)}." if one.telling else
-           ", none of them clearly more than chance.")
+        f"{one.about}: of the variance in the order of {one.trials:,} finished trials, all "
+        f"parameters together explain {one.skill:.0%} in trials not seen; "
+        + (f"more than chance: {listed(one.telling)}." if one.telling else
+           "none of them alone counts for more than chance.")
         for one in found
         if not one.silence
     ]  # fmt: skip
-
-
-def made(facts: SweepFacts) -> Table:
-    """Data, space and settings."""
-    rows = [
-        ("Data", f"{facts.source}, fingerprint {facts.fingerprint}, read by the spec {facts.spec}"),
-        ("Rows", f"{facts.rows:,} for training, {facts.frauds:,} of them frauds, split "
-                 f"{facts.split}; validation and test rows are not used here"),
-        ("Folds", f"{facts.folds}; {facts.natural:.4g} frauds per legitimate row as they come"),
-        ("Space", f"{facts.space}: {_and(facts.families)}"),
-        ("Algorithm", f"{facts.algorithm}, scheduler {facts.scheduler}, seed {facts.seed}"),
-        ("Judged by", f"{facts.label}, threshold by {facts.policy}"),
-        ("Began", _when(facts.began)),
-        ("Ended", _when(facts.ended) if facts.ended else "not yet"),
-        ("Nodes", ", ".join(facts.nodes) or "none yet"),
-        *facts.settings.items(),
-    ]  # fmt: skip
-    return Table(("What", "How"), rows, (0, 1))
-
-
-def commands(facts: SweepFacts) -> list[tuple[str, str]]:
-    """What to type, and what it does."""
-    found = []
-    if facts.state != "done":
-        found.append((f"fraudray sweeps resume {quote(facts.name)}", "goes on where it ended"))
-    if facts.command:
-        found.append((facts.command, "does the same again"))
-    return found
-
-
-def packages(facts: SweepFacts) -> Table:
-    """Versions."""
-    return Table(("Package", "Version"), sorted(facts.packages.items()), (0, 1))
-
-
-def number(metric: str, value: float | None) -> str:
-    """A metric's value as it is read; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return _NONE
-    if metric == "cost_per_10000":
-        return f"{value:,.0f}"
-    return f"{value:,.1f}" if metric == "alerts_per_10000" else f"{value:.4f}"
-
-
-def duration(seconds: float) -> str:
-    """A time in at most two units."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, name, part, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= unit:
-            rest = whole % unit // part
-            return f"{whole // unit} {name}" + (f" {rest} {small}" if rest else "")
-    raise ValueError(seconds)
-
-
-def _when(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _and(names: Sequence[Any]) -> str:
-    told = [str(name) for name in names]
-    return " and ".join(filter(None, [", ".join(told[:-1]), told[-1] if told else ""]))

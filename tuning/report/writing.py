@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training.html import each_text, picture, render
-from tuning.report import words
+from tuning.report import tables, words
 from tuning.report.facts import SweepFacts
 from tuning.report.importance import importances
 from tuning.report.standings import Standings
@@ -50,28 +50,30 @@ def html(facts: SweepFacts, trials: Sequence[Trial]) -> str:
         "tiles": words.tiles(standings),
         "winner": words.winner(standings),
         "sureness": words.sureness(standings),
-        "board": words.board(standings),
-        "more": max(len(standings.done) - words.MOST_ROWS, 0),
-        "pruned": words.pruned(standings),
-        "failed": words.failed(standings),
-        "reasons_left": words.reasons_left(standings),
+        "board": tables.board(standings, slice(tables.UNFOLDED)),
+        "rest": tables.board(standings, slice(tables.UNFOLDED, tables.MOST_ROWS)),
+        "shown": min(len(standings.done), tables.MOST_ROWS),
+        "more": max(len(standings.done) - tables.MOST_ROWS, 0),
+        "pruned": tables.pruned(standings),
+        "failed": tables.failed(standings),
+        "reasons_left": tables.reasons_left(standings),
         "skills": words.skills(found),
         "silences": words.silences(found),
-        "made": words.made(facts),
-        "commands": words.commands(facts),
-        "packages": words.packages(facts),
+        "made": tables.made(facts),
+        "commands": tables.commands(facts),
+        "packages": tables.packages(facts),
     }
     shown = {
         name: picture(figure, _SHOWS[name]) if figure else None for name, figure in figures.items()
     }
-    return render("sweep.html", package="tuning.report", **each_text(said), **shown)
+    return render("sweep.html", "tuning.report", **each_text(said), **shown)
 
 
 def pictures(facts: SweepFacts, trials: Sequence[Trial]) -> dict[str, Figure]:
     """The pictures for the sweep's run: `progress` and `parallel_coordinates`.
 
-    One that there is nothing to show in is not among them: no trial has ended, or no two finished
-    trials of a family differ.
+    One that there is nothing to show in is not among them: no trial has ended with a score, or
+    no two finished trials of a family differ.
     """
     from tuning.report.coordinates import coordinates_figure
     from tuning.report.progress import progress_figure
