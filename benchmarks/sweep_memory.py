@@ -21,13 +21,13 @@ from tuning.space import Space
 AT_A_TIME: Final = 8
 COPIES: Final = 1.2
 """Of the folds in shared memory, at most; a bit more than one for what else lies there."""
-WORKER: Final = "ray::Judge"  # how Ray names the process of one
+WORKER: Final = ("ray::Judge", "ray::ResourceTrainable")  # how Ray names the process of one
 PAUSE: Final = 0.5
 FEW: Final = 4_000
 MB: Final = 2**20
 SPACE: Final = {
     "sampling": {"smote": [0]},
-    "logistic-regression": {"C": [float(f"{c:.3g}") for c in np.geomspace(1e-6, 1e-4, 24)]},
+    "logistic-regression": {"C": [float(f"{c:.3g}") for c in np.geomspace(1e-6, 1e-4, 64)]},
 }
 """Cheap fits, which make nothing of the rows but what they read."""
 
@@ -125,8 +125,10 @@ class Watch:
         self._thread.join()
 
     def most(self, folds: int) -> Used:
-        """The moment of most private memory."""
-        seen = max(self._seen, key=lambda moment: moment["private"], default={"workers": 0})
+        """The moment of most workers; of several that of most private memory."""
+        seen = max(
+            self._seen, key=lambda m: (m["workers"], m["private"]), default={"workers": 0}
+        )
         if not seen["workers"]:
             raise Broken("no worker was seen at work")
         return Used(folds=folds, **seen | {"store": max(m["store"] for m in self._seen)})

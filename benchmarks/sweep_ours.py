@@ -22,7 +22,7 @@ from tuning.plan import Planner
 from tuning.record import recorded_in
 from tuning.runs import ChildRuns
 from tuning.samplers import Sampler, sampler
-from tuning.sweep import sweep
+from tuning.sweep import rungs, sweep
 from tuning.trials import Trial
 
 EXPERIMENT: Final = "bench-sweep"
@@ -74,13 +74,10 @@ def run(
     runs = ChildRuns(tracking.uri, experiment, parent)
     try:
         planner = Planner(
-            sampler, journal, metric=METRIC, concurrency=concurrency,
-            stepwise=scheduler != "none",
-            observers=[recorded_in(runs)],
+            sampler, journal, rungs(scheduler, len(next(iter(folds.values())))), metric=METRIC,
+            concurrency=concurrency, observers=[recorded_in(runs)],
         )  # fmt: skip
-        trials = sweep(
-            planner, folds, journal, policy=DEFAULT_POLICY, metric=METRIC, scheduler=scheduler
-        )
+        trials = sweep(planner, folds, journal, policy=DEFAULT_POLICY, metric=METRIC)
         if not runs.flush(PATIENCE) or runs.problem:
             raise Broken(f"MLflow lacks {runs.waiting} runs: {runs.problem}")
     finally:

@@ -14,7 +14,7 @@ from tuning.objective import METRIC, Fold, direction, natural_ratio, prepare
 from tuning.plan import MOST_POINTS
 from tuning.samplers import Sampler, sampler
 from tuning.space import Space
-from tuning.sweep import check_scheduler
+from tuning.sweep import rungs
 
 DEFAULT_TRIALS = 24
 
@@ -45,7 +45,7 @@ class Search:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before the data are read."""
-        check_scheduler(self.scheduler)
+        rungs(self.scheduler, self.folds)
         direction(self.metric)
         Policy.parse(self.policy)
         if self.folds < 2:

@@ -19,11 +19,16 @@ from fraudray.reports import settings
 from training.errors import printable
 from tuning.objective import direction
 from tuning.report.facts import LABELS
-from tuning.trials import Trial
+from tuning.trials import ENDED, Trial
 
-_ENDED = ("done", "pruned", "failed")
 _LATEST = 5
-_COLOURS = {"done": "green", "running": "cyan", "pruned": "yellow", "failed": "red"}
+_COLOURS = {
+    "done": "green",
+    "running": "cyan",
+    "waiting": "dim",
+    "pruned": "yellow",
+    "failed": "red",
+}
 
 
 class SweepView:
@@ -78,7 +83,7 @@ class SweepView:
         self._status[trial.key] = trial.status
         if trial.status == "done" and self._better(trial):
             self._best = trial
-        if trial.status not in _ENDED or before is None or before == trial.status:
+        if trial.status not in ENDED or before is None or before == trial.status:
             return
         self._latest = [*self._latest, trial][-_LATEST:]
         if self._live is None:
@@ -88,7 +93,7 @@ class SweepView:
 
     @property
     def _ended(self) -> int:
-        return sum(status in _ENDED for status in self._status.values())
+        return sum(status in ENDED for status in self._status.values())
 
     def _better(self, trial: Trial) -> bool:
         sign = direction(self._metric)

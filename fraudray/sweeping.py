@@ -27,7 +27,7 @@ from tuning.record import recorded_in
 from tuning.report import SweepFacts, html, leaderboard, pictures
 from tuning.runs import ChildRuns
 from tuning.select import winner
-from tuning.sweep import sweep
+from tuning.sweep import rungs, sweep
 from tuning.trials import Trial
 
 EXPERIMENT = "fraudray-tune"
@@ -179,10 +179,10 @@ class Sweep:
         planner = Planner(
             sampler,
             self.journal,
+            rungs(search.scheduler, search.folds),
             metric=search.metric,
             concurrency=concurrency or max(int(ray.cluster_resources().get("CPU", 1)), 1),
             ahead=search.ahead,
-            stepwise=search.scheduler != "none",
             observers=[view, exported, recorded_in(runs)],
         )
         planner.resume()
@@ -194,7 +194,7 @@ class Sweep:
         with exported.served(metrics), view:
             return sweep(
                 planner, self.prepared.folds, self.journal,
-                policy=search.policy, metric=search.metric, scheduler=search.scheduler,
+                policy=search.policy, metric=search.metric,
                 time_budget=time_budget,
             )  # fmt: skip
 

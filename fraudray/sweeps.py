@@ -16,6 +16,7 @@ from tuning.journal import Journal
 from tuning.objective import direction, natural_ratio
 from tuning.report import SweepFacts, html
 from tuning.report.facts import State
+from tuning.trials import ENDED
 
 
 def facts_of(name: str, order: Order, prepared: PreparedSearch, command: str) -> SweepFacts:
@@ -62,7 +63,7 @@ def overview(journal: Journal) -> dict[str, Any]:
         "name": journal.name,
         "began": datetime.fromtimestamp(facts.began, UTC).isoformat(timespec="seconds"),
         "state": _state(journal, facts),
-        "ended": sum(trial.status != "waiting" for trial in trials),
+        "ended": sum(trial.status in ENDED for trial in trials),
         "planned": facts.planned,
         "metric": facts.metric,
         "best": direction(facts.metric) * max(done) if done else None,

@@ -14,13 +14,45 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.errors import FraudrayError, UsageError
-from training.fit import Recipe
 from training.home import home
+from training.recipe import Recipe
 from tuning.bound import Point
 from tuning.trials import Trial
+
+
+class Look(NamedTuple):
+    """What a point scored on a rung.
+
+    Attributes
+    ----------
+    key
+        Of its first recipe.
+    score
+        Higher is better.
+    """
+
+    key: str
+    rung: int
+    score: float
+
+
+class Kept(NamedTuple):
+    """What a journal holds.
+
+    Attributes
+    ----------
+    points
+        By the number of their first trial.
+    trials
+        By key, as they were last told of.
+    """
+
+    points: dict[int, Point]
+    trials: dict[str, Trial]
+    looks: list[Look]
 
 
 class Journal:
@@ -108,31 +140,34 @@ class Journal:
         """Note that a point is about to be tried; its first trial bears this number."""
         self._append({"number": number, "point": [asdict(recipe) for recipe in point]})
 
-    def ended(self, trials: Sequence[Trial]) -> None:
-        """Note what became of trials."""
-        self._append(*({"trial": trial.to_dict()} for trial in trials))
+    def told(self, trials: Sequence[Trial], look: Look | None = None) -> None:
+        """Note what became of trials, and how their point did on a rung that is not the last."""
+        looks = [] if look is None else [look._asdict()]
+        self._append(*({"trial": trial.to_dict()} for trial in trials), *looks)
 
-    def read(self) -> tuple[dict[int, Point], dict[str, Trial]]:
-        """What was drawn, by the number of its first trial, and the trials that ended, by key.
+    def read(self) -> Kept:
+        """All that was noted.
 
         A last line that was cut off by the death of its writer counts as never written.
         """
-        points: dict[int, Point] = {}
-        trials: dict[str, Trial] = {}
+        kept = Kept({}, {}, [])
         for line in self._whole_lines():
             if "point" in line:
-                points[line["number"]] = tuple(Recipe(**recipe) for recipe in line["point"])
-            else:
+                point = tuple(Recipe(**recipe) for recipe in line["point"])
+                kept.points[line["number"]] = point
+            elif "trial" in line:
                 trial = Trial.from_dict(line["trial"])
-                trials[trial.key] = trial
-        return points, trials
+                kept.trials[trial.key] = trial
+            else:
+                kept.looks.append(Look(**line))
+        return kept
 
     def trials(self) -> list[Trial]:
-        """Every trial drawn, in that order; those that have not ended wait, or run."""
-        points, ended = self.read()
+        """Every trial drawn, in that order, as it was last told of."""
+        kept = self.read()
         return [
-            ended.get(recipe.key, Trial(number + place, recipe))
-            for number, point in sorted(points.items())
+            kept.trials.get(recipe.key, Trial(number + place, recipe))
+            for number, point in sorted(kept.points.items())
             for place, recipe in enumerate(point)
         ]
 

@@ -35,7 +35,7 @@ class SweepMetrics:
     def __init__(self, sweep: str, metric: str) -> None:
         self.registry = CollectorRegistry()
         self._sweep, self._metric = sweep, metric
-        self._status: dict[str, Status] = {}
+        self._seen: dict[str, Trial] = {}
         self._counts: Counts[Status] = Counts()
         self._best = -math.inf
         self._trials = Gauge(
@@ -57,9 +57,10 @@ class SweepMetrics:
 
     def __call__(self, trial: Trial) -> None:
         """Take up what became of a trial."""
-        before = self._status.get(trial.key)
-        self._status[trial.key] = trial.status
-        if trial.metrics:
+        known = self._seen.get(trial.key)
+        self._seen[trial.key] = trial
+        before = known.status if known else None
+        if trial.metrics and (known is None or trial.metrics != known.metrics):
             self._reports.labels(self._sweep).inc()
         for status, step in ((trial.status, 1), (before, -1)):
             if status is not None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.audit import Audit
 from training.data import Dataset
 from training.errors import UsageError
 from training.features import FeatureEngineering
 from training.preprocess import Matrix, Probability
 from training.split import Split, folds
 from training.threshold import DEFAULT_POLICY, Curve, Policy, RowCosts
+
+if TYPE_CHECKING:
+    from training.audit import Audit
 
 METRIC: Final = "pr_auc"
 """What a sweep maximises by default: mean average precision of the folds, at natural prevalence."""

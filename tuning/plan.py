@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -20,10 +20,12 @@ from ray.tune.search import Searcher
 from training.errors import FraudrayError
 from tuning.bound import Point
 from tuning.callbacks import reason
-from tuning.journal import Journal
+from tuning.journal import Journal, Look
 from tuning.objective import direction
+from tuning.pruning import Rungs
 from tuning.samplers import Sampler
-from tuning.trials import Trial, rows_key
+from tuning.trials import ENDED, Trial, rows_key
+from tuning.worker import Outcome
 
 BATCH_SECONDS = 4.0
 """Work that a batch is meant to hold; less when points run out, more if one point takes longer."""
@@ -38,6 +40,13 @@ class SweepError(FraudrayError):
     """A sweep without a single result."""
 
 
+class Task(NamedTuple):
+    """A point and the rung it is on its way to."""
+
+    point: Point
+    rung: int
+
+
 class Planner(Searcher):  # type: ignore[misc]
     """A Tune searcher that hands out batches of points until the sampler has no more.
 
@@ -47,6 +56,8 @@ class Planner(Searcher):  # type: ignore[misc]
         Draws the points.
     journal
         Where draws and ends are kept.
+    rungs
+        The way of a point; those that are left on one are pruned.
     metric
         Scores are told to the sampler so that higher is better.
     concurrency
@@ -54,8 +65,6 @@ class Planner(Searcher):  # type: ignore[misc]
     ahead
         Points that may be drawn before their turn, to batch those that share rows; 1 for a sampler
         that learns from scores.
-    stepwise
-        Whether a scheduler looks at every point as it goes: batches are one point then.
     observers
         Told of every trial whenever something became of it, in this process.
     """
@@ -64,26 +73,27 @@ class Planner(Searcher):  # type: ignore[misc]
         self,
         sampler: Sampler,
         journal: Journal,
+        rungs: Rungs,
         *,
         metric: str,
         concurrency: int,
         ahead: int = MOST_POINTS,
-        stepwise: bool = False,
         observers: Sequence[Observer] = (),
     ) -> None:
         super().__init__()
         self.trials: dict[str, Trial] = {}
         """Every configuration drawn so far, by key, in the order drawn."""
-        self.reports = 0
         self.deadline = float("inf")
         """Time on the monotonic clock after which nothing new is begun."""
+        self.rungs, self.concurrency = rungs, concurrency
         self._sampler, self._journal, self._judged_by = sampler, journal, metric
-        self._ahead = ahead
-        self.concurrency, self._stepwise, self._observers = concurrency, stepwise, observers
-        self._waiting: deque[Point] = deque()
-        self._live: dict[str, list[Point]] = {}
+        self._ahead, self._observers = ahead, observers
+        # Where all points are there from the start, each is looked at before any goes on.
+        self._broad = sampler.total is not None and ahead > 1
+        self._waiting: deque[Task] = deque()
+        self._live: dict[str, list[Task]] = {}
         self._deaths: Counter[str] = Counter()
-        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes its searchers down, but the journal is what a sweep goes on from."""
@@ -93,14 +103,21 @@ class Planner(Searcher):  # type: ignore[misc]
 
     def resume(self) -> None:
         """Take up what the journal holds: ended trials stay, points without an end are next."""
-        points, ended = self._journal.read()
-        for number, point in sorted(points.items()):
+        kept = self._journal.read()
+        points = [point for _, point in sorted(kept.points.items())]
+        for number, point in sorted(kept.points.items()):
             for place, recipe in enumerate(point):
-                drawn = Trial(number + place, recipe)
-                self._tell(ended.get(recipe.key, drawn))
-            if any(recipe.key not in ended for recipe in point):
-                self._waiting.append(point)
-        self._sampler.replay([(point, self._score(point)) for point in points.values()])
+                self._tell(kept.trials.get(recipe.key, Trial(number + place, recipe)))
+        looked = {look.key for look in kept.looks}
+        by_key = {point[0].key: point for point in points}
+        for look in kept.looks:
+            self.rungs.add(by_key[look.key], look.rung, look.score)
+        for point in points:
+            if self._over(point):
+                self.rungs.retire(point)
+            elif point[0].key not in looked:
+                self._waiting.append(Task(point, 0))
+        self._sampler.replay([(point, self._score(point)) for point in points])
 
     # Searcher ---------------------------------------------------------------------------------
 
@@ -111,9 +128,12 @@ class Planner(Searcher):  # type: ignore[misc]
             # A worker may yet die and leave its points to be dealt again.
             return None if self._live else str(Searcher.FINISHED)
         self._live[trial_id] = batch
-        for point in batch:
-            self._update(point, status="running", began=time.time())
-        return {"points": [[asdict(recipe) for recipe in point] for point in batch]}
+        for task in batch:
+            self._update(task.point, status="running", began=time.time())
+        return {
+            "points": [[asdict(recipe) for recipe in task.point] for task in batch],
+            "fidelities": [self.rungs.fidelities[task.rung] for task in batch],
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -129,109 +149,146 @@ class Planner(Searcher):  # type: ignore[misc]
 
     # What Tune says, through PlannerCallback --------------------------------------------------
 
-    def reported(self, trial_id: str, outcomes: Iterable[Mapping[str, Any]]) -> None:
-        """Take what a worker found; of a point that is through, all comes at once."""
-        ended = []
+    def reported(self, trial_id: str, outcomes: Iterable[Outcome]) -> None:
+        """Take what a worker found of some points of its batch."""
         for outcome in outcomes:
-            known = self.trials[outcome["key"]]
-            trial = replace(known, **{k: v for k, v in outcome.items() if k != "key"})
-            self.reports += 1
-            if trial.status == "running":
-                trial = replace(trial, ended=0.0)
-            else:
-                ended.append(trial)
-            self._tell(trial)
-        if ended:
-            self._journal.ended(ended)
-            keys = {trial.key for trial in ended}
-            for point in [p for p in self._live[trial_id] if p[0].key in keys]:
-                self._live[trial_id].remove(point)
-                self._through(point)
+            key, began = outcome["key"], outcome["began"]
+            task = next(t for t in self._live[trial_id] if t.point[0].key == key)
+            self._live[trial_id].remove(task)
+            self._update(task.point, node=outcome["node"], began=began)
+            if outcome["failure"]:
+                self._end(task.point, "failed", failure=outcome["failure"])
+                continue
+            self._seconds[task.point[0].family, task.rung].append(outcome["ended"] - began)
+            self._came(task, outcome)
 
-    def completed(self, trial_id: str) -> None:
-        """Count what a scheduler ended early as pruned."""
-        for point in self._live.pop(trial_id, []):
-            self._update(point, status="pruned", ended=time.time())
-            self._journal.ended([self.trials[recipe.key] for recipe in point])
-            self._through(point)
+    def _came(self, task: Task, outcome: Outcome) -> None:
+        """Note how a point did on the rung that it has come to."""
+        point, rung = task
+        through = rung == self.rungs.last
+        status = {"status": "done", "ended": outcome["ended"]} if through else _WAITS
+        found = {trial["key"]: trial for trial in outcome["trials"]}
+        for recipe in point:
+            known = {k: v for k, v in found.get(recipe.key, {}).items() if k != "key"}
+            self._update((recipe,), **known, **status)
+        look = None if through else Look(point[0].key, rung, outcome["score"])
+        self._journal.told([self.trials[recipe.key] for recipe in point], look)
+        self.rungs.add(point, rung, outcome["score"])
+        if through:
+            self._sampler.tell(point, self._score(point))
 
     def lost(self, trial_id: str, why: str) -> None:
         """Deal the points of a dead worker again; give up the one at hand if workers keep dying."""
-        points = self._live.pop(trial_id, [])
-        for point in reversed(points):
-            self._update(point, status="waiting", metrics={}, curve={}, began=0.0)
-            self._waiting.appendleft(point)
-        if not points:
+        tasks = self._live.pop(trial_id, [])
+        for task in reversed(tasks):
+            self._update(task.point, **_WAITS)
+            self._waiting.appendleft(task)
+        if not tasks:
             return
-        at_hand = points[0]
-        self._deaths[at_hand[0].key] += 1
-        if self._deaths[at_hand[0].key] < MOST_DEATHS:
-            return
-        self._waiting.remove(at_hand)
-        failure = f"{MOST_DEATHS} workers died of it, the last with: {why}"
-        self._update(at_hand, status="failed", failure=failure, ended=time.time())
-        self._journal.ended([self.trials[recipe.key] for recipe in at_hand])
-        self._through(at_hand)
+        at_hand = tasks[0]
+        self._deaths[at_hand.point[0].key] += 1
+        if self._deaths[at_hand.point[0].key] == MOST_DEATHS:
+            self._waiting.remove(at_hand)
+            failure = f"{MOST_DEATHS} workers died of it, the last with: {why}"
+            self._end(at_hand.point, "failed", failure=failure)
 
-    def stop(self, why: str) -> None:
-        """Say of whatever is not through that it was stopped; a resumed sweep tries it again."""
+    def completed(self, trial_id: str) -> None:
+        """Forget a batch; one that Tune has cut short is dealt again by a resumed sweep."""
+        self._live.pop(trial_id, None)
+
+    def stop(self, why: str, *, for_good: bool) -> None:
+        """Say of whatever has not ended that it was stopped; a resumed sweep tries it again.
+
+        Parameters
+        ----------
+        for_good
+            Whether the sweep goes on to choose its winner: what was left on a rung is pruned then.
+        """
+        if for_good:
+            for rung in range(self.rungs.last):
+                self._prune(rung)
         for trial in list(self.trials.values()):
-            if trial.status in ("waiting", "running"):
+            if trial.status not in ENDED:
                 self._tell(replace(trial, status="stopped", failure=why, ended=time.time()))
 
     # Inner ------------------------------------------------------------------------------------
 
-    def _deal(self) -> list[Point]:
-        """The point that waits longest, with others that are fitted to the same rows before all."""
-        self._draw(self._ahead * self.concurrency)
+    def _deal(self) -> list[Task]:
+        """The task that is next, with others that are fitted to the same rows before all."""
+        self._fill()
         if not self._waiting:
             return []
-        if self._stepwise:
-            # ASHA compares with those that came before: in a grid's order each family would be
-            # better than the last, and nothing would be pruned. Keys are as good as random.
-            batch = [min(self._waiting, key=lambda point: point[0].key)]
-            self._waiting.remove(batch[0])
-            return batch
         batch = [self._waiting.popleft()]
-        if self._deaths[batch[0][0].key]:
-            return batch
+        if self._deaths[batch[0].point[0].key]:
+            return batch  # alone: it may be what workers die of
         left = BATCH_SECONDS - self._expected(batch[0])
         most = min(-(-len(self._waiting) // self.concurrency), MOST_POINTS)
-        rows = rows_key(batch[0][0])
-        for point in sorted(self._waiting, key=lambda p: rows_key(p[0]) != rows):
+        rows = rows_key(batch[0].point[0])
+        for task in sorted(self._waiting, key=lambda t: rows_key(t.point[0]) != rows):
             if len(batch) > most:
                 break
-            if (expected := self._expected(point)) <= left:
+            if (expected := self._expected(task)) <= left:
                 left -= expected
-                batch.append(point)
-                self._waiting.remove(point)
+                batch.append(task)
+                self._waiting.remove(task)
         return batch
 
-    def _draw(self, wanted: int) -> None:
-        """Have so many points waiting, if there are as many."""
+    def _fill(self) -> None:
+        """Have tasks waiting: promoted points, and new ones as far ahead as may be drawn."""
+        if not self._broad:
+            self._promote()
+        wanted = self._ahead * self.concurrency if self._ahead > 1 else 1
         while len(self._waiting) < wanted and (point := self._sampler.ask()) is not None:
             number = len(self.trials) + 1
             self._journal.drawn(number, point)
             for place, recipe in enumerate(point):
                 self._tell(Trial(number + place, recipe))
-            self._waiting.append(point)
+            self._waiting.append(Task(point, 0))
+        if not self._waiting:
+            self._promote()
+        if not self._waiting:
+            self._close()
 
-    def _expected(self, point: Point) -> float:
-        """Seconds a point will take, as others of its family did; unknown, a whole batch's."""
-        known = self._seconds[point[0].family]
+    def _promote(self) -> None:
+        """Send on what may go on already, from the highest rung down."""
+        for rung in reversed(range(self.rungs.last)):
+            while (point := self.rungs.promote(rung, closed=False)) is not None:
+                self._waiting.appendleft(Task(point, rung + 1))
+
+    def _close(self) -> None:
+        """Close the rungs that nothing more comes to: send on the last of each, prune the others.
+
+        Called when nothing new is to be had.
+        """
+        out = [task.rung for tasks in self._live.values() for task in tasks]
+        for rung in range(min([*out, self.rungs.last])):
+            while (point := self.rungs.promote(rung, closed=True)) is not None:
+                self._waiting.append(Task(point, rung + 1))
+            self._prune(rung)
+            if self._waiting:
+                return
+
+    def _prune(self, rung: int) -> None:
+        for point in self.rungs.left(rung):
+            if not self._over(point):
+                self._end(point, "pruned")
+
+    def _end(self, point: Point, status: str, **changes: Any) -> None:
+        """What becomes of a point that is not through."""
+        self._update(point, status=status, ended=time.time(), **changes)
+        self._journal.told([self.trials[recipe.key] for recipe in point])
+        self._sampler.tell(point, None)
+
+    def _over(self, point: Point) -> bool:
+        return all(self.trials[recipe.key].status in ENDED for recipe in point)
+
+    def _expected(self, task: Task) -> float:
+        """Seconds a task will take, as others like it did; unknown, a whole batch's."""
+        known = self._seconds[task.point[0].family, task.rung]
         return sum(known) / len(known) if known else BATCH_SECONDS
 
-    def _through(self, point: Point) -> None:
-        trials = [self.trials[recipe.key] for recipe in point]
-        if any(trial.status == "done" for trial in trials):
-            self._seconds[point[0].family].append(trials[0].ended - trials[0].began)
-        self._sampler.tell(point, self._score(point))
-
     def _score(self, point: Point) -> float | None:
-        """The best of a point's configurations, higher being better.
-
-        None where none is done: what was pruned was judged on less, and compares with nothing.
-        """
+        """The best of a point's configurations, higher being better; None if none is done."""
         trials = [self.trials[recipe.key] for recipe in point]
         scores = [t.metrics[self._judged_by] for t in trials if t.status == "done"]
         return max((direction(self._judged_by) * score for score in scores), default=None)
@@ -246,6 +303,9 @@ class Planner(Searcher):  # type: ignore[misc]
             observe(trial)
 
 
+_WAITS = {"status": "waiting", "ended": 0.0}
+
+
 class PlannerCallback(tune.Callback):  # type: ignore[misc]
     """Tells a planner what becomes of its batches."""
 
@@ -257,7 +317,7 @@ class PlannerCallback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         """Pass on what was found; it leaves the result, which Tune would keep for good."""
         del iteration, trials, info
-        self._planner.reported(trial.trial_id, result.pop("trials", ()))
+        self._planner.reported(trial.trial_id, result.pop("points", ()))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass on that a batch is over."""

@@ -19,7 +19,7 @@ def recorded_in(runs: ChildRuns) -> Callable[[Trial], None]:
     """An observer that keeps trials in MLflow, once they have begun."""
 
     def observe(trial: Trial) -> None:
-        if trial.status != "waiting":
+        if trial.status != "waiting" or trial.metrics:
             runs.write(record(trial))
 
     return observe

@@ -77,7 +77,7 @@ def winner(trials: Sequence[Trial], metric: str = METRIC) -> Trial:
         If there is no such metric.
     """
     sign = direction(metric)
-    scores = [(sign * t.metrics.get(metric, math.nan), t) for t in trials if t.ended_well]
+    scores = [(sign * t.metrics.get(metric, math.nan), t) for t in trials if t.status == "done"]
     known = [(score, trial) for score, trial in scores if math.isfinite(score)]
     if not known:
         raise FraudrayError(_without_a_winner(trials, metric))

@@ -10,18 +10,16 @@ from typing import Any, Final
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from training.errors import UsageError
 from tuning.journal import Journal
 from tuning.objective import Fold
 from tuning.plan import Planner, PlannerCallback, SweepError
+from tuning.pruning import Rungs
 from tuning.trials import Trial
 from tuning.worker import FIDELITIES, Judge
 
 SCHEDULERS: Final = ("none", "asha")
-REDUCTION = 3
-"""Of the points that come to a rung, ASHA lets one in so many go on."""
 
 
 def sweep(
@@ -31,7 +29,6 @@ def sweep(
     *,
     policy: str,
     metric: str,
-    scheduler: str = "none",
     time_budget: float | None = None,
 ) -> list[Trial]:
     """Try what the planner deals until it has no more, or the time is over.
@@ -60,17 +57,13 @@ def sweep(
     """
     cpus = ray.cluster_resources().get("CPU", 1.0)
     references = {derived: [ray.put(fold) for fold in made] for derived, made in folds.items()}
-    whole = FIDELITIES * max(len(made) for made in folds.values())
-    trainable = tune.with_parameters(
-        Judge, folds=references, policy=policy, metric=metric, stepwise=scheduler != "none"
-    )
+    trainable = tune.with_parameters(Judge, folds=references, policy=policy, metric=metric)
     storage = journal.folder / "tune"
     shutil.rmtree(storage, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": min(1.0, cpus / planner.concurrency)}),
         tune_config=tune.TuneConfig(
             search_alg=planner,
-            scheduler=_scheduler(scheduler, whole),
             num_samples=-1,
             max_concurrent_trials=planner.concurrency,
             time_budget_s=time_budget,
@@ -92,34 +85,28 @@ def sweep(
     try:
         tuner.fit()
     except BaseException:
-        planner.stop("the sweep was stopped")
+        planner.stop("the sweep was stopped", for_good=False)
         raise
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    planner.stop("the time budget was over")
+    planner.stop("the time budget was over", for_good=True)
     return _ended(list(planner.trials.values()), time_budget)
 
 
-def check_scheduler(name: str) -> None:
-    """Refuse a scheduler that does not exist.
+def rungs(scheduler: str, folds: int) -> Rungs:
+    """The way of a point under a scheduler.
+
+    With `asha` points are pruned after a third of the trees of the first fold, and after that fold.
 
     Raises
     ------
     UsageError
-        With those that do.
+        If there is no such scheduler.
     """
-    if name not in SCHEDULERS:
-        raise UsageError(f"no scheduler {name!r}; there are {', '.join(SCHEDULERS)}")
-
-
-def _scheduler(name: str, whole: int) -> TrialScheduler | None:
-    check_scheduler(name)
-    if name == "none":
-        return None
-    return ASHAScheduler(
-        time_attr="fidelity", metric="score", mode="max",
-        grace_period=1, reduction_factor=REDUCTION, max_t=whole,
-    )  # fmt: skip
+    whole = FIDELITIES * folds
+    if scheduler not in SCHEDULERS:
+        raise UsageError(f"no scheduler {scheduler!r}; there are {', '.join(SCHEDULERS)}")
+    return Rungs((1, FIDELITIES, whole) if scheduler == "asha" else (whole,))
 
 
 def _ended(trials: list[Trial], time_budget: float | None) -> list[Trial]:

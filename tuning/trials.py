@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from training.fit import Recipe
 from training.models import family, with_defaults
+from training.recipe import Recipe
 
 Status = Literal["waiting", "running", "done", "pruned", "failed", "stopped"]
 """`done`: judged on every fold. `pruned`: a scheduler gave it up early. `stopped`: the sweep ended
 first."""
 
-CURVE = ("threshold", "precision", "recall", "alerts_per_10000", "cost_per_10000")
+ENDED: Final = ("done", "pruned", "failed")
+"""What becomes of a trial for good."""
+CURVE: Final = ("threshold", "precision", "recall", "alerts_per_10000", "cost_per_10000")
 """The columns of a trial's curve."""
 
 
@@ -54,11 +56,6 @@ class Trial:
     def key(self) -> str:
         """Names the configuration; one key is one trial is one run."""
         return self.recipe.key
-
-    @property
-    def ended_well(self) -> bool:
-        """Whether it may win."""
-        return self.status == "done"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON carries it."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import ray
 from ray import tune
 
-from training.fit import Recipe
 from training.models import family
 from training.preprocess import Probability
+from training.recipe import Recipe
 from training.resample import Neighbourhood, smote
 from training.threshold import Curve, Policy
 from tuning.bound import Point
@@ -28,7 +27,7 @@ from tuning.trials import CURVE, rows_key, trees
 PACE = 1.0
 """Seconds of work between two reports, as long as points are shorter than that."""
 FIDELITIES = 3
-"""Of a fold: pruning first looks at a third of the trees of the first fold, then at whole folds."""
+"""Of a fold."""
 CURVE_POINTS = 100
 
 T = TypeVar("T")
@@ -80,15 +79,33 @@ class Bench:
             self._folds[derived] = self._fetch(derived)
         return self._folds[derived]
 
-    def grow(self, point: Point, fold: int, counts: Sequence[int]) -> Iterator[Probability]:
-        """Fit the point on a fold; its scores of the rows held out at each count of trees."""
-        recipe = point[-1]
+    def scores(self, point: Point, fold: int) -> list[tuple[Probability, float]]:
+        """Scores of the rows held out by each configuration of a point, with the seconds it took.
+
+        The seconds of a fit that several share are parted among them. A point that comes back for
+        further folds finds these here, if it comes to the same worker.
+        """
+
+        def make() -> tuple[list[tuple[Probability, float]], int]:
+            found = self.grow(point, fold, counts(point))
+            return found, sum(score.nbytes for score, _ in found)
+
+        return self._cache.get((*(recipe.key for recipe in point), fold), make)
+
+    def grow(
+        self, point: Point, fold: int, steps: Sequence[int]
+    ) -> list[tuple[Probability, float]]:
+        """Fit a point on a fold; after each number of trees what rows held out get, and seconds."""
+        recipe, found = point[-1], []
         rows = self.folds(derived=recipe.derived)[fold]
-        model = family(recipe.family)
-        return model.grow(
-            self._prepared(recipe, fold), recipe.params, counts, rows.held_out,
+        began = time.perf_counter()
+        for score in family(recipe.family).grow(
+            self._prepared(recipe, fold), recipe.params, steps, rows.held_out,
             seed=recipe.seed, threads=1,
-        )  # fmt: skip
+        ):  # fmt: skip
+            found.append((score, time.perf_counter() - began))
+            began = time.perf_counter()
+        return found
 
     def _prepared(self, recipe: Recipe, fold: int) -> Any:
         """What the family makes of the fold's resampled rows before it fits."""
@@ -125,83 +142,79 @@ class Bench:
         return self._cache.get((recipe.derived, recipe.neighbours, fold), make)
 
 
-@dataclass(frozen=True)
-class Report:
-    """What is known of a point so far.
+class Outcome(TypedDict):
+    """What became of a point in a batch.
 
     Attributes
     ----------
-    fidelity
-        How much of all the fitting lies behind it, in units of a third of a fold.
+    key
+        Of its first recipe.
     score
         The best of its configurations by the sweep's metric, higher being better.
     trials
-        A record for each configuration judged on at least one whole fold: `key`, `metrics`,
-        `curve`, `seconds`.
+        For each configuration judged on a whole fold: `key`, `metrics`, `curve`, `seconds`.
+    failure
+        Why nothing could be said; empty otherwise.
     """
 
-    fidelity: int
+    key: str
     score: float
     trials: list[dict[str, Any]]
+    node: str
+    began: float
+    ended: float
+    failure: str
 
 
 def judged(
-    bench: Bench, point: Point, policy: Policy, metric: str, *, stepwise: bool
-) -> Iterator[Report]:
-    """Judge the configurations of a point, fold after fold.
+    bench: Bench, point: Point, policy: Policy, metric: str, fidelity: int
+) -> tuple[float, list[dict[str, Any]]]:
+    """Judge the configurations of a point.
 
     Parameters
     ----------
-    stepwise
-        Whether to report after a third of the trees of the first fold and after every fold, so
-        that a scheduler can end it; else there is one report, the last.
+    fidelity
+        How much is spent: thirds of folds. The first is a look at a third of the trees on the first
+        fold; for a model without trees it is that fold.
+
+    Returns
+    -------
+    score, trials
+        As `Outcome` has them.
     """
     folds = bench.folds(derived=point[-1].derived)
-    counts = [count for recipe in point if (count := trees(recipe)) is not None]
-    scores: list[list[Probability]] = [[] for _ in point]
-    seconds = [0.0] * len(point)
-
-    def report(fidelity: int, early: Sequence[Probability] = ()) -> Report:
-        known = [place for place, found in enumerate(scores) if found]
-        measured = [measure(scores[place], folds, policy) for place in known]
-        looks = [metrics for metrics, _ in measured]
-        looks += [measure([score], folds, policy)[0] for score in early]
-        return Report(
-            fidelity,
-            max(direction(metric) * metrics[metric] for metrics in looks),
-            [
-                {
-                    "key": point[place].key, "metrics": metrics, "curve": _columns(curve),
-                    "seconds": seconds[place],
-                }
-                for place, (metrics, curve) in zip(known, measured, strict=True)
-            ],
-        )  # fmt: skip
-
-    for number in range(len(folds)):
-        # A look at a third of the trees costs no fit, only a score.
-        early = -(-counts[-1] // FIDELITIES) if stepwise and counts and number == 0 else 0
-        ladder = sorted({*counts, early} - {0}) if counts else []
-        began = time.perf_counter()
-        for step, score in enumerate(bench.grow(point, number, ladder)):
-            count = ladder[step] if ladder else 0
-            if count in counts or not ladder:
-                place = counts.index(count) if ladder else 0
-                scores[place].append(score)
-                seconds[place] += time.perf_counter() - began
-                began = time.perf_counter()
-            if 0 < count == early < counts[-1]:
-                yield report(1, [score])
-                began = time.perf_counter()
-        if stepwise or number == len(folds) - 1:
-            yield report(FIDELITIES * (number + 1))
+    steps = counts(point)
+    if steps and fidelity < FIDELITIES:
+        third = -(-steps[-1] // FIDELITIES)
+        ladder = [*(count for count in steps if count < third), third]
+        looks = bench.grow(point, 0, ladder)
+        known = {steps.index(count): [look] for count, look in zip(ladder, looks, strict=True)
+                 if count in steps}  # fmt: skip
+        partial = [measure([looks[-1][0]], folds, policy)[0]]
+    else:
+        spent = -(-fidelity // FIDELITIES)
+        by_fold = [bench.scores(point, fold) for fold in range(spent)]
+        known = dict(enumerate(map(list, zip(*by_fold, strict=True))))
+        partial = []
+    trials, looked = [], partial
+    for place, found in known.items():
+        metrics, curve = measure([score for score, _ in found], folds, policy)
+        looked.append(metrics)
+        trials.append(
+            {
+                "key": point[place].key,
+                "metrics": metrics,
+                "curve": _columns(curve),
+                "seconds": sum(seconds for _, seconds in found),
+            }
+        )
+    return max(direction(metric) * metrics[metric] for metrics in looked), trials
 
 
 class Judge(tune.Trainable):  # type: ignore[misc]
-    """A Ray Tune trainable whose config is a batch of points: `{"points": [[recipe, ...], ...]}`.
+    """A Ray Tune trainable whose config is a batch: `points`, lists of recipes, and `fidelities`.
 
-    A result carries `trials`, a list of what became of configurations since the last result, and
-    for schedulers `score` and `fidelity` of the point at hand.
+    Results carry `points`, a list of `Outcome`: what became of points since the last result.
 
     Parameters
     ----------
@@ -209,71 +222,48 @@ class Judge(tune.Trainable):  # type: ignore[misc]
         By `Recipe.derived`: references to the folds in the object store.
     policy, metric
         Of the sweep.
-    stepwise
-        Whether each point reports as it goes, for a scheduler; a batch is one point then.
     """
 
     def setup(
         self, config: dict[str, Any], *, folds: Mapping[bool, Sequence[Any]], policy: str,
-        metric: str, stepwise: bool,
+        metric: str,
     ) -> None:  # fmt: skip
         """Take up the folds, once in the life of the actor, and the first batch."""
         # Read in the object store, where all workers of a node have one copy.
         self._bench = Bench(lambda derived: ray.get(list(folds[derived])))
-        self._policy, self._metric, self._stepwise = Policy.parse(policy), metric, stepwise
+        self._policy, self._metric = Policy.parse(policy), metric
         self._node = ray.util.get_node_ip_address()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next batch."""
-        self._left = [tuple(Recipe(**r) for r in point) for point in new_config["points"]]
-        self._at: Iterator[Report] | None = None
+        points = [tuple(Recipe(**r) for r in point) for point in new_config["points"]]
+        self._left = list(zip(points, new_config["fidelities"], strict=True))
         return True
 
     def step(self) -> dict[str, Any]:
-        """Judge for about `PACE` seconds, or until a point has something to say to a scheduler."""
-        began, ended = time.monotonic(), list[dict[str, Any]]()
-        while self._left:
-            result = self._one()
-            ended += result["trials"]
-            if self._stepwise or time.monotonic() - began > PACE:
-                break
-        return result | {"trials": ended, "done": not self._left}
+        """Judge points for about `PACE` seconds."""
+        began, outcomes = time.monotonic(), []
+        while self._left and time.monotonic() - began < PACE:
+            outcomes.append(self._one(*self._left.pop(0)))
+        return {"points": outcomes, "done": not self._left}
 
-    def _one(self) -> dict[str, Any]:
-        """The next report of the point at hand; the point is left when it was the last."""
-        point = self._left[0]
-        whole = FIDELITIES * len(self._bench.folds(derived=point[-1].derived))
+    def _one(self, point: Point, fidelity: int) -> Outcome:
+        began, failure = time.time(), ""
         try:
-            if self._at is None:
-                self._began = time.time()
-                self._at = judged(
-                    self._bench, point, self._policy, self._metric, stepwise=self._stepwise
-                )
-            report = next(self._at)
+            score, trials = judged(self._bench, point, self._policy, self._metric, fidelity)
         except Exception as error:  # whatever a configuration does, the sweep goes on
-            self._end_point()
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-            failed = [{"key": r.key, "status": "failed", "failure": told} for r in point]
-            return {"score": float("nan"), "trials": self._stamped(failed)}
-        last = report.fidelity == whole
-        if last:
-            self._end_point()
-        status = "done" if last else "running"
-        return {
-            "score": report.score,
-            "fidelity": report.fidelity,
-            "trials": self._stamped([{**trial, "status": status} for trial in report.trials]),
-        }
+            score, trials = float("nan"), []
+            failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        return Outcome(
+            key=point[0].key, score=score, trials=trials, failure=failure,
+            node=self._node, began=began, ended=time.time(),
+        )  # fmt: skip
 
-    def _end_point(self) -> None:
-        self._at = None
-        self._left.pop(0)
 
-    def _stamped(self, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        now = time.time()
-        stamps = {"node": self._node, "began": self._began, "ended": now}
-        return [trial | stamps for trial in trials]
+def counts(point: Point) -> list[int]:
+    """The numbers of trees of a point's configurations; none for a family without."""
+    return [count for recipe in point if (count := trees(recipe)) is not None]
 
 
 def _columns(curve: Curve) -> dict[str, list[float]]:

@@ -68,8 +68,8 @@ def test_the_peers_pipeline_scores_as_a_sweep_does(
     point: Point, case: Any, bench: Bench, scripts: dict[str, Any]
 ) -> None:
     policy = Policy.parse(DEFAULT_POLICY)
-    (report,) = judged(bench, point, policy, METRIC, stepwise=False)
-    ours = {trial["key"]: trial["metrics"][METRIC] for trial in report.trials}
+    _, trials = judged(bench, point, policy, METRIC, 9)
+    ours = {trial["key"]: trial["metrics"][METRIC] for trial in trials}
 
     for recipe in point:
         theirs = scripts["sweep_peers"].cross_validated(case, recipe)

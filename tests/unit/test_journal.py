@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from training.errors import FraudrayError, UsageError
 from training.fit import Recipe
-from tuning.journal import Journal, names
+from tuning.journal import Journal, Look, names
 from tuning.trials import Trial
 
 
@@ -34,7 +34,7 @@ def _filled(count: int) -> Journal:
     journal.describe({"asked": "for"})
     for place, point in enumerate(_points(count)):
         journal.drawn(2 * place + 1, point)
-        journal.ended(
+        journal.told(
             [
                 Trial(2 * place + 1 + i, recipe, "done", {"pr_auc": 0.5 + place / 100})
                 for i, recipe in enumerate(point)
@@ -68,9 +68,22 @@ def test_a_journal_cut_off_anywhere_is_read_up_to_there_and_written_on(share: fl
     before = [trial for trial in journal.trials() if trial.status == "done"]
     assert before == whole[: len(before)]
     with journal.locked():
-        journal.ended(whole)
-    assert [t for t in journal.read()[1].values() if t.status == "done"][-6:] == whole
+        journal.told(whole)
+    assert [t for t in journal.read().trials.values() if t.status == "done"][-6:] == whole
     file.unlink()
+
+
+def test_looks_are_kept_beside_what_was_measured() -> None:
+    journal = _filled(1)
+    point = _points(2)[1]
+    journal.drawn(3, point)
+    seen = Trial(3, point[0], "waiting", {"pr_auc": 0.2})
+    look = Look(point[0].key, 0, 0.25)
+
+    journal.told([seen], look)
+
+    assert journal.read().looks == [look]
+    assert journal.trials()[2] == seen
 
 
 def test_a_damaged_line_is_told_with_its_number() -> None:
@@ -105,8 +118,9 @@ def test_one_process_at_a_time_runs_a_sweep_and_a_dead_one_leaves_no_lock() -> N
     assert other.stdout.readline() == "locked\n"
 
     assert journal.running
-    with pytest.raises(UsageError, match="'nightly' is being run by another process"), (
-        journal.locked()
+    with (
+        pytest.raises(UsageError, match="'nightly' is being run by another process"),
+        journal.locked(),
     ):
         pass
     other.kill()

@@ -16,9 +16,11 @@ from ray.tune.search import Searcher
 from training.fit import Recipe
 from tuning.journal import Journal
 from tuning.plan import BATCH_SECONDS, MOST_DEATHS, Planner
+from tuning.pruning import Rungs
 from tuning.samplers import Sampler, sampler
 from tuning.space import Space
-from tuning.trials import Trial
+from tuning.trials import ENDED, Trial
+from tuning.worker import Outcome
 
 SPACE = Space.from_dict(
     {
@@ -27,7 +29,6 @@ SPACE = Space.from_dict(
         "xgboost": {"max_depth": [2, 3], "n_estimators": [10, 20, 40]},
     }
 ).bind(natural=0.01, fewest_frauds=100, data="data")
-ENDS = ("done", "pruned", "failed")
 
 
 @pytest.fixture(autouse=True)
@@ -46,23 +47,30 @@ def _journal(name: str = "s") -> Journal:
     return journal
 
 
-def _planner(journal: Journal, algorithm: str = "grid", **settings: Any) -> Planner:
+def _planner(
+    journal: Journal, algorithm: str = "grid", *, way: tuple[int, ...] = (9,), **settings: Any
+) -> Planner:
     settings = {"metric": "pr_auc", "concurrency": 2} | settings
     trials = None if algorithm == "grid" else 14
-    planner = Planner(_sampler(algorithm, trials), journal, **settings)
+    planner = Planner(_sampler(algorithm, trials), journal, Rungs(way), **settings)
     planner.resume()
     return planner
 
 
-def _outcome(recipe: Recipe, status: str, seconds: float = 0.5) -> dict[str, Any]:
-    """What a worker reports; the score follows from the configuration."""
-    found = {
-        "key": recipe.key, "status": status, "node": "here", "began": 100.0,
-        "ended": 100.0 + seconds,
-    }  # fmt: skip
-    if status == "failed":
-        return found | {"failure": "ValueError: no"}
-    return found | {"metrics": {"pr_auc": int(recipe.key, 16) / 16**12}, "curve": {}}
+def _outcome(
+    point: list[Recipe], *, failure: str = "", seconds: float = 0.5, early: bool = False
+) -> Outcome:
+    """What a worker reports; scores follow from the configurations."""
+    scores = {recipe.key: int(recipe.key, 16) / 16**12 for recipe in point}
+    judged = point[:1] if early else point
+    trials = [
+        {"key": r.key, "metrics": {"pr_auc": scores[r.key]}, "curve": {}, "seconds": 0.1}
+        for r in ([] if failure else judged)
+    ]
+    return Outcome(
+        key=point[0].key, score=max(scores.values()), trials=trials, failure=failure,
+        node="here", began=100.0, ended=100.0 + seconds,
+    )  # fmt: skip
 
 
 def _recipes(batch: Any) -> list[list[Recipe]]:
@@ -74,8 +82,10 @@ class World:
 
     def __init__(self, planner: Planner, dice: random.Random, *, kills: float = 0.0) -> None:
         self.planner, self.dice, self.kills = planner, dice, kills
-        self.live: dict[str, list[list[Recipe]]] = {}
+        self.live: dict[str, list[tuple[list[Recipe], int]]] = {}
         self.number = 0
+        self.spent = 0
+        """Thirds of folds."""
 
     def run(self, events: int | None = None) -> bool:
         """Go on until the planner is finished, or for some events; whether it is finished."""
@@ -86,7 +96,8 @@ class World:
                     assert not self.live
                     return True
                 if isinstance(batch, dict):
-                    self.live[f"t{self.number}"] = _recipes(batch)
+                    points = zip(_recipes(batch), batch["fidelities"], strict=True)
+                    self.live[f"t{self.number}"] = list(points)
                     self.number += 1
                     continue
             self._something(self.dice.choice(sorted(self.live)))
@@ -94,32 +105,30 @@ class World:
 
     def _something(self, trial: str) -> None:
         points = self.live[trial]
-        chance = self.dice.random()
-        if chance < self.kills:
+        if self.dice.random() < self.kills:
             del self.live[trial]
             self.planner.lost(trial, "out of memory")
-        elif chance < 0.9:
-            status = "failed" if self.dice.random() < 0.1 else "done"
-            self.planner.reported(trial, [_outcome(r, status) for r in points.pop(0)])
-            if not points:
-                del self.live[trial]
-                self.planner.completed(trial)
-        else:
+            return
+        point, fidelity = points.pop(0)
+        self.spent += fidelity
+        failure = "ValueError: no" if self.dice.random() < self.kills else ""
+        self.planner.reported(trial, [_outcome(point, failure=failure, early=fidelity < 3)])
+        if not points:
             del self.live[trial]
             self.planner.completed(trial)
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
 )
 @given(
     seed=st.integers(0, 10**6),
     algorithm=st.sampled_from(["grid", "random", "tpe"]),
     lives=st.lists(st.integers(0, 25), max_size=3),
-    stepwise=st.booleans(),
+    way=st.sampled_from([(9,), (1, 9), (1, 3, 9)]),
 )
 def test_every_configuration_ends_once_whatever_dies(
-    home: Path, seed: int, algorithm: str, lives: list[int], stepwise: bool
+    home: Path, seed: int, algorithm: str, lives: list[int], way: tuple[int, ...]
 ) -> None:
     shutil.rmtree(home / "sweeps", ignore_errors=True)
     dice, journal = random.Random(seed), _journal()
@@ -127,22 +136,34 @@ def test_every_configuration_ends_once_whatever_dies(
     before: dict[str, Trial] = {}
 
     def note(trial: Trial) -> None:
-        if trial.status in ENDS and before.get(trial.key) != trial:
+        if trial.status in ENDED and before.get(trial.key) != trial:
             ended[trial.key] += 1
             before[trial.key] = trial
 
     ahead = 1 if algorithm == "tpe" else 64
     for events in [*lives, None]:  # each life but the last is cut off after some events
-        planner = _planner(journal, algorithm, observers=[note], stepwise=stepwise, ahead=ahead)
+        planner = _planner(journal, algorithm, observers=[note], way=way, ahead=ahead)
         World(planner, dice, kills=0.1).run(events)
 
     trials = journal.trials()
     assert set(ended.values()) == {1}
     assert {trial.key for trial in trials} == set(ended)
-    assert {trial.status for trial in trials} <= set(ENDS)
     assert [trial.number for trial in trials] == list(range(1, len(trials) + 1))
     assert len(trials) == (6 + 12 if algorithm == "grid" else 14)
     assert trials == [planner.trials[trial.key] for trial in trials]
+    if all(trial.status != "failed" for trial in trials):
+        best = max(trials, key=lambda trial: int(trial.key, 16))
+        assert best.status == "done"  # its point led on every rung
+        assert ("pruned" in {trial.status for trial in trials}) == (len(way) > 1)
+
+
+@pytest.mark.parametrize(("way", "share"), [((9,), 1.0), ((1, 9), 0.6), ((1, 3, 9), 0.5)])
+def test_pruning_spends_a_part_of_what_all_would_cost(way: tuple[int, ...], share: float) -> None:
+    world = World(_planner(_journal(), way=way), random.Random(0))
+
+    world.run()
+
+    assert world.spent <= share * 9 * 10  # the grid has ten points
 
 
 def test_a_killed_sweep_tries_the_configurations_it_would_have_tried() -> None:
@@ -158,7 +179,7 @@ def test_a_killed_sweep_tries_the_configurations_it_would_have_tried() -> None:
 def test_what_is_finished_is_not_tried_again() -> None:
     journal = _journal()
     World(_planner(journal), random.Random(0)).run(9)
-    finished = {t.key for t in journal.trials() if t.status in ENDS}
+    finished = {t.key for t in journal.trials() if t.status in ENDED}
     assert finished
 
     planner, again = _planner(journal), set()
@@ -172,11 +193,11 @@ def test_what_is_finished_is_not_tried_again() -> None:
 def test_a_dead_worker_costs_only_what_it_had_not_reported() -> None:
     planner = _planner(_journal())
     first = _recipes(planner.suggest("a"))
-    planner.reported("a", [_outcome(r, "done", 0.01) for r in first[0]])
+    planner.reported("a", [_outcome(first[0], seconds=0.01)])
     planner.completed("a")
     points = _recipes(planner.suggest("b"))
     assert len(points) > 1
-    planner.reported("b", [_outcome(r, "done") for r in points[0]])
+    planner.reported("b", [_outcome(points[0])])
 
     planner.lost("b", "its node is gone")
 
@@ -219,23 +240,34 @@ def test_quick_points_travel_together_and_slow_ones_alone() -> None:
             points = _recipes(planner.suggest("t"))
             if len(points) > 1 or points[0][0].family == "xgboost":
                 return len(points)
-            planner.reported("t", [_outcome(r, "done", seconds) for r in points[0]])
+            planner.reported("t", [_outcome(points[0], seconds=seconds)])
             planner.completed("t")
 
     assert second_batch(0.01) > 3
     assert second_batch(BATCH_SECONDS) == 1
 
 
-def test_a_point_ended_early_is_pruned_with_what_it_measured() -> None:
-    planner = _planner(_journal(), stepwise=True)
-    (point,) = _recipes(planner.suggest("t"))
-    planner.reported("t", [_outcome(r, "running") for r in point])
+def test_what_is_pruned_keeps_what_it_measured() -> None:
+    journal = _journal()
+    World(_planner(journal, way=(1, 9)), random.Random(0)).run()
 
-    planner.completed("t")
+    pruned = [trial for trial in journal.trials() if trial.status == "pruned"]
+    assert any(trial.metrics for trial in pruned)
+    assert all(trial.ended and not trial.failure for trial in pruned)
 
-    for recipe in point:
-        assert planner.trials[recipe.key].status == "pruned"
-        assert planner.trials[recipe.key].metrics
+
+def test_a_sweep_that_ends_for_good_prunes_what_was_left_on_a_rung() -> None:
+    planner = _planner(_journal(), way=(1, 9), ahead=1)
+    for number in range(3):
+        for point in _recipes(planner.suggest(str(number))):
+            planner.reported(str(number), [_outcome(point, early=True)])
+    out = _recipes(planner.suggest("out"))
+
+    planner.stop("the time is over", for_good=True)
+
+    status = Counter(trial.status for trial in planner.trials.values())
+    assert set(status) == {"pruned", "stopped"}
+    assert {planner.trials[r.key].status for point in out for r in point} == {"stopped"}
 
 
 def test_what_is_left_when_a_sweep_stops_is_stopped_and_tried_by_the_next_life() -> None:
@@ -243,11 +275,11 @@ def test_what_is_left_when_a_sweep_stops_is_stopped_and_tried_by_the_next_life()
     planner = _planner(journal)
     World(planner, random.Random(0)).run(5)
 
-    planner.stop("by hand")
+    planner.stop("by hand", for_good=False)
 
-    assert {t.status for t in planner.trials.values()} <= {*ENDS, "stopped"}
+    assert {t.status for t in planner.trials.values()} <= {*ENDED, "stopped"}
     assert World(_planner(journal), random.Random(0)).run()
-    assert {t.status for t in journal.trials()} <= set(ENDS)
+    assert {t.status for t in journal.trials()} <= set(ENDED)
 
 
 def test_after_the_deadline_nothing_new_begins() -> None:

@@ -45,26 +45,25 @@ def _alone(recipe: Recipe, folds: list[Fold]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("stepwise", [False, True])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"smote": 0.3}, {"smote": 0.3, "neighbours": 3, "fraud_weight": 2.0}, {"derived": False}],
 )
 def test_a_configuration_scores_as_it_would_alone(
-    family: str, stepwise: bool, settings: dict[str, Any], bench: Bench,
-    folds: dict[bool, list[Fold]],
-) -> None:  # fmt: skip
+    family: str, settings: dict[str, Any], bench: Bench, folds: dict[bool, list[Fold]]
+) -> None:
     point = _point(family, **settings)
 
-    *_, last = judged(bench, point, POLICY, "pr_auc", stepwise=stepwise)
+    for fidelity in (1, 3, 9):  # the way of a point that is promoted twice
+        score, trials = judged(bench, point, POLICY, "pr_auc", fidelity)
+        for trial in trials:
+            recipe = next(recipe for recipe in point if recipe.key == trial["key"])
+            judged_on = folds[recipe.derived][: max(fidelity // 3, 1)]
+            assert trial["metrics"] == pytest.approx(_alone(recipe, judged_on), rel=1e-9)
+            assert trial["seconds"] > 0
 
-    assert [trial["key"] for trial in last.trials] == [recipe.key for recipe in point]
-    for recipe, trial in zip(point, last.trials, strict=True):
-        alone = _alone(recipe, folds[recipe.derived])
-        assert trial["metrics"] == pytest.approx(alone, rel=1e-9)
-        assert trial["seconds"] > 0
-    assert last.fidelity == 9
-    assert last.score == max(trial["metrics"]["pr_auc"] for trial in last.trials)
+    assert [trial["key"] for trial in trials] == [recipe.key for recipe in point]
+    assert score == max(trial["metrics"]["pr_auc"] for trial in trials)
 
 
 def test_what_was_judged_before_changes_no_score(folds: dict[bool, list[Fold]]) -> None:
@@ -77,33 +76,35 @@ def test_what_was_judged_before_changes_no_score(folds: dict[bool, list[Fold]]) 
 
     def scores(order: list[tuple[Recipe, ...]], limit: int) -> dict[str, dict[str, float]]:
         bench = Bench(folds.__getitem__, limit)
-        reports = [list(judged(bench, p, POLICY, "pr_auc", stepwise=False))[-1] for p in order]
-        return {t["key"]: t["metrics"] for report in reports for t in report.trials}
+        found = [judged(bench, p, POLICY, "pr_auc", f)[1] for p in order for f in (1, 9)]
+        return {t["key"]: t["metrics"] for trials in found for t in trials}
 
     assert scores(points, 2**30) == scores(points[::-1], 0)
 
 
-def test_a_scheduler_hears_of_a_third_of_the_trees_and_of_every_fold(bench: Bench) -> None:
-    reports = list(judged(bench, _point("xgboost"), POLICY, "pr_auc", stepwise=True))
+def test_a_first_look_is_at_a_third_of_the_trees_of_the_first_fold(
+    bench: Bench, folds: dict[bool, list[Fold]]
+) -> None:
+    point = _point("xgboost")  # of 5, 12 and 30 trees
 
-    assert [report.fidelity for report in reports] == [1, 3, 6, 9]
-    assert len(reports[0].trials) == 1  # 5 of 5, 12 and 30 trees are fitted; 10 are a third
-    assert all(len(report.trials) == 3 for report in reports[1:])
-    linear = judged(bench, _point("logistic-regression"), POLICY, "pr_auc", stepwise=True)
-    assert [report.fidelity for report in linear] == [3, 6, 9]
+    score, trials = judged(bench, point, POLICY, "pr_auc", 1)
+
+    third = Recipe("xgboost", {**point[0].params, "n_estimators": 10})
+    looks = [_alone(recipe, folds[True][:1])["pr_auc"] for recipe in (point[0], third)]
+    assert score == pytest.approx(max(looks), rel=1e-9)
+    assert [trial["key"] for trial in trials] == [point[0].key]
 
 
 def test_a_metric_of_which_less_is_better_scores_by_its_least(bench: Bench) -> None:
-    (report,) = judged(bench, _point("xgboost"), POLICY, "cost_per_10000", stepwise=False)
+    score, trials = judged(bench, _point("xgboost"), POLICY, "cost_per_10000", 9)
 
-    costs = [trial["metrics"]["cost_per_10000"] for trial in report.trials]
-    assert report.score == -min(costs)
+    assert score == -min(trial["metrics"]["cost_per_10000"] for trial in trials)
 
 
 def test_a_curve_tells_what_the_thresholds_of_a_configuration_give(bench: Bench) -> None:
-    (report,) = judged(bench, _point("logistic-regression"), POLICY, "pr_auc", stepwise=False)
+    _, (trial,) = judged(bench, _point("logistic-regression"), POLICY, "pr_auc", 9)
 
-    curve = report.trials[0]["curve"]
+    curve = trial["curve"]
     assert len({len(column) for column in curve.values()}) == 1
     assert np.all(np.diff(curve["recall"]) >= 0)
     assert curve["recall"][-1] == 1.0

@@ -51,7 +51,7 @@ class Standings:
 
         drawn = tuple(sorted(trials, key=lambda t: t.number))
         ranked = sorted(drawn, key=order)
-        done = tuple(t for t in ranked if t.ended_well and not math.isnan(facts.score(t)))
+        done = tuple(t for t in ranked if t.status == "done" and not math.isnan(facts.score(t)))
         chosen = next((t for t in done if t.key == facts.winner), done[0] if done else None)
         return cls(
             facts, drawn, done,
