@@ -37,8 +37,8 @@ lint: setup  ## Style, types and import contracts
 check: lint  ## What `lint` does, and the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow and not soak"
 
-soak: setup  ## The long runs: the demo twice, on simulated and on real data
-	@$(BIN)/python -m pytest -m soak -s tests/soak
+soak: setup  ## The long runs: demos, millions of rows, a cluster that loses a node
+	@$(BIN)/python -m pytest -m soak -s tests/soak tests/cluster
 
 honest-evaluation: setup  ## Leaky procedures beside an honest one: docs/honest-evaluation.md
 	@$(BIN)/python benchmarks/honest_evaluation.py

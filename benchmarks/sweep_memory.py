@@ -143,7 +143,7 @@ def _now() -> dict[str, int]:
     private, mapped = [], []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if WORKER in " ".join(process.cmdline()):
+            if " ".join(process.cmdline()).startswith(WORKER):
                 used = process.memory_full_info()
                 private.append(used.uss)
                 # What several map is shared out among them, so the sum counts it once.

@@ -180,7 +180,7 @@ def ui(host: str, port: int, url: str) -> None:
 @click.argument("file", metavar="[FILE]", required=False)
 @spec_option
 @option("--rows", default=40_000, type=click.IntRange(2_000), help="Payments to simulate.")
-@option("--trials", default=12, type=click.IntRange(1), help="Recipes to try.")
+@option("--trials", default=24, type=click.IntRange(1), help="Configurations to try.")
 @seed_option
 @option("--port", default=GRAPH_PORT, type=PORT, help="Port of the graph.")
 @option("--ui-port", default=PAGE_PORT, type=PORT, help="Port of the page.")

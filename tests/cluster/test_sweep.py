@@ -10,7 +10,7 @@ import pytest
 
 from training.simulate import simulate, write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 SPACE = """
 [sampling]
