@@ -126,9 +126,7 @@ class Watch:
 
     def most(self, folds: int) -> Used:
         """The moment of most workers; of several that of most private memory."""
-        seen = max(
-            self._seen, key=lambda m: (m["workers"], m["private"]), default={"workers": 0}
-        )
+        seen = max(self._seen, key=lambda m: (m["workers"], m["private"]), default={"workers": 0})
         if not seen["workers"]:
             raise Broken("no worker was seen at work")
         return Used(folds=folds, **seen | {"store": max(m["store"] for m in self._seen)})
