@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=160_000,
                         help="payments to race GridSearchCV on")  # fmt: skip
     parser.add_argument("--tune-rows", type=int, default=40_000,
-                        help="payments to race plain Ray Tune on, which takes so much longer")  # fmt: skip
+                        help="payments to race Ray Tune on, as it takes longer")  # fmt: skip
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 500, 2_000],
                         help="trivial trials of ours")  # fmt: skip
     parser.add_argument("--tune-trials", type=int, nargs="+", default=[100, 500],

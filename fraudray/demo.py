@@ -79,9 +79,7 @@ class Demo:
             }
         )
         started = time.monotonic()
-        order = Order(
-            file=self.file or self._simulated(), spec=self.spec.to_dict(), search=search
-        )
+        order = Order(file=self.file or self._simulated(), spec=self.spec.to_dict(), search=search)
         prepared = order.prepare()
         audit_report(prepared.material.report, brief=True)
         say("Starting MLflow and Ray ...")

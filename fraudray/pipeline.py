@@ -120,9 +120,13 @@ def publish(
         As `tuning.select.gate` takes it.
     """
     before = next((v for v in tracking.versions(model) if v.run_id == run), None)
+    if before is not None and before.champion:
+        reason = before.tags.get("decision", "promoted before it could be told why")
+        tracking.note(before, {"decision": reason})
+        return Published(before, bundle, Verdict(True, reason))
     if before is not None and "decision" in before.tags:
         # A sweep that was killed after this, and goes on: a run is registered and judged once.
-        return Published(before, bundle, Verdict(before.champion, before.tags["decision"]))
+        return Published(before, bundle, Verdict(False, before.tags["decision"]))
     card = bundle.card
     tracking.log(
         run,
@@ -159,10 +163,12 @@ def publish(
     # that of two first versions at the same moment one only is champion without a comparison.
     while _key(tracking.champion(model)) != _key(champion):
         champion, verdict = _judged(tracking, model, bundle, material.test, promote)
-    figures = {f"gate.{name}": value for name, value in verdict.figures.items()}
-    tracking.note(version, verdict.reason, figures)
+    tracking.note(version, {f"gate.{name}": value for name, value in verdict.figures.items()})
+    # The decision comes last: where it stands, all is done.
     if verdict.promote:
         version = tracking.promote(model, version.version, verdict.reason)
+    else:
+        tracking.note(version, {"decision": verdict.reason})
     return Published(version, bundle, verdict)
 
 

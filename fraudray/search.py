@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from fraudray.commands.options import DEFAULT_TRIALS
 from fraudray.pipeline import Audited
 from training.errors import UsageError
 from training.threshold import DEFAULT_POLICY, Policy
@@ -15,8 +16,6 @@ from tuning.plan import MOST_POINTS
 from tuning.samplers import Sampler, sampler
 from tuning.space import Space
 from tuning.sweep import rungs
-
-DEFAULT_TRIALS = 24
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,17 @@ class Search:
         Policy.parse(self.policy)
         if self.folds < 2:
             raise UsageError(f"--folds must be 2 or more, it is {self.folds}")
-        bound = self.space.bind(natural=1e-9, fewest_frauds=10**9, data="any data")
-        self.sampler(bound)
+        self.sampler(self._unbound)
+
+    @property
+    def _unbound(self) -> BoundSpace:
+        """The space for data of which nothing is known yet."""
+        return self.space.bind(natural=1e-9, fewest_frauds=10**9, data="any data")
+
+    @property
+    def endless(self) -> bool:
+        """Whether only time ends it."""
+        return self.sampler(self._unbound).total is None
 
     @property
     def ahead(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fraudray.output import console, number, say
+from fraudray.output import console, say
 from fraudray.reports import settings
 from training.errors import printable
 from tuning.objective import direction
@@ -23,6 +24,7 @@ from tuning.trials import ENDED, Trial
 
 _LATEST = 5
 _COLOURS = {
+    "stopped": "magenta",
     "done": "green",
     "running": "cyan",
     "waiting": "dim",
@@ -40,13 +42,17 @@ class SweepView:
         Trials there will be; None where nobody knows.
     time_budget
         Seconds; None for no end.
+    problem
+        Says what keeps MLflow from being written, if anything does.
     """
 
     def __init__(
-        self, name: str, metric: str, *, planned: int | None, time_budget: float | None
-    ) -> None:
+        self, name: str, metric: str, *, planned: int | None, time_budget: float | None,
+        problem: Callable[[], str] = str,
+    ) -> None:  # fmt: skip
         self._name, self._metric, self._planned = name, metric, planned
-        self._time_budget = time_budget
+        self._time_budget, self._problem = time_budget, problem
+        self._told = ""
         self._status: dict[str, str] = {}
         self._before = 0  # ended in an earlier life: no measure of how fast this one is
         self._best: Trial | None = None
@@ -83,17 +89,25 @@ class SweepView:
         self._status[trial.key] = trial.status
         if trial.status == "done" and self._better(trial):
             self._best = trial
-        if trial.status not in ENDED or before is None or before == trial.status:
+        came = trial.status in ENDED or (trial.status == "waiting" and trial.metrics)
+        if not came or before is None or before == trial.status:
             return
         self._latest = [*self._latest, trial][-_LATEST:]
         if self._live is None:
             mark = "*" if trial is self._best else " "
             place = f"{self._ended:>4}/{self._planned or '?'}"
-            say(f"{place}  {_told(trial, self._metric)}{mark} {self._best_told()}  {self._left}")
+            said = [f"{place}  {_told(trial, self._metric)}{mark}", self._best_told(), self._left]
+            if failed := sum(status == "failed" for status in self._status.values()):
+                said.append(f"{failed} failed")
+            say("  ".join(filter(None, said)))
+            if (problem := self._problem()) != self._told:
+                self._told = problem
+                say(f"warning: {problem}" if problem else "MLflow is written again")
 
     @property
     def _ended(self) -> int:
-        return sum(status in ENDED for status in self._status.values())
+        # A copy: the live view asks from a thread of its own.
+        return sum(status in ENDED for status in tuple(self._status.values()))
 
     def _better(self, trial: Trial) -> bool:
         sign = direction(self._metric)
@@ -103,8 +117,13 @@ class SweepView:
         )
 
     def _best_told(self) -> str:
-        value = self._best.metrics[self._metric] if self._best else None
-        return f"best {number(value, '.4f')}"
+        if self._best is None:
+            return ""
+        values = self._best.metrics
+        return (
+            f"best {values[self._metric]:.4f} at threshold {values['threshold']:.4f} "
+            f"(precision {values['precision']:.2f}, recall {values['recall']:.2f})"
+        )
 
     @property
     def _left(self) -> str:
@@ -119,7 +138,7 @@ class SweepView:
         return "" if math.isinf(left) else f"about {_span(left)} left"
 
     def _render(self) -> RenderableType:
-        counts = Counter(self._status.values())
+        counts = Counter(tuple(self._status.values()))
         head = Text(f"Sweep {self._name}  ", "bold")
         for status, colour in _COLOURS.items():
             if counts[status] or status == "done":
@@ -144,6 +163,8 @@ class SweepView:
         for trial in self._latest:
             latest.add_row("latest" if trial is self._latest[0] else "", _told(trial, self._metric))
         lines.append(latest)
+        if problem := self._problem():
+            lines.append(Text(f"warning: {problem}", "red"))
         return Group(*lines)
 
 
@@ -157,8 +178,8 @@ def _told(trial: Trial, metric: str) -> str:
         return f"{head} {trial.status}"
     values = trial.metrics
     told = f"{head} {LABELS[metric]} {values[metric]:.4f}"
-    if trial.status == "pruned":
-        return f"{told} pruned"
+    if trial.status != "done":
+        return f"{told} {'pruned' if trial.status == 'pruned' else 'at a first look'}"
     return f"{told} precision {values['precision']:.2f} recall {values['recall']:.2f}"
 
 

@@ -15,7 +15,7 @@ from fraudray.output import say
 from fraudray.pipeline import Published, publish
 from fraudray.search import PreparedSearch
 from fraudray.sweep_view import SweepView
-from fraudray.sweeps import facts_from, facts_of
+from fraudray.sweeps import facts_from, facts_of, settled
 from training.errors import FraudrayError, UsageError
 from training.fit import train
 from training.identity import fingerprint
@@ -32,7 +32,7 @@ from tuning.trials import Trial
 
 EXPERIMENT = "fraudray-tune"
 FLUSH_SECONDS = 120.0
-"""How long the end of a sweep waits for a tracking server that is away."""
+"""How long the end of a sweep waits for a tracking server that takes nothing."""
 
 
 class Sweep:
@@ -63,7 +63,12 @@ class Sweep:
         parent = tracking.start(
             tracking.experiment(EXPERIMENT), journal.name, tags={"sweep": journal.name}
         )
-        settings = order.search.to_dict() | {"space": order.search.space.source}
+        self = cls(journal, order, prepared, tracking, facts=facts, parent=parent)
+        self._note()
+        settings = order.search.to_dict() | {
+            "space": order.search.space.source, "split": facts.split, "max_bad": order.max_bad,
+            "promote": order.promote, "time_budget": order.time_budget,
+        }  # fmt: skip
         tracking.log(
             parent,
             params={f"sweep.{k}": v for k, v in settings.items()},
@@ -74,8 +79,6 @@ class Sweep:
             },
         )
         tracking.text(parent, json.dumps(order.search.space.to_dict(), indent=1), "space.json")
-        self = cls(journal, order, prepared, tracking, facts=facts, parent=parent)
-        self._note()
         return self
 
     @classmethod
@@ -110,7 +113,7 @@ class Sweep:
             )
         parent = str(kept["parent"])
         try:
-            tracking.reopen(parent)
+            tracking.require(parent)
         except StoreAway:
             raise
         except TrackingError:
@@ -120,7 +123,7 @@ class Sweep:
             ) from None
         return cls(
             journal, order, prepared, tracking,
-            facts=replace(facts, state="running", ended=0.0), parent=parent,
+            facts=replace(facts, state="running", ended=0.0, outcome=""), parent=parent,
         )  # fmt: skip
 
     def run(
@@ -134,7 +137,7 @@ class Sweep:
         concurrency
             Batches at a time; None for one on every CPU of the cluster.
         time_budget
-            Seconds for the trials.
+            Seconds for the trials; None for those of the order.
         metrics
             Where Prometheus finds the sweep's metrics, as `SweepMetrics.served` takes it.
 
@@ -146,35 +149,50 @@ class Sweep:
             If the MLflow store does not come back; nothing is lost, the sweep can be resumed.
         """
         status: EndStatus = "FAILED"
-        runs = ChildRuns(self.tracking.uri, self.tracking.experiment(EXPERIMENT), self.parent)
+        runs: ChildRuns | None = None
         try:
-            trials = self._try(runs, concurrency, time_budget, metrics)
-            self._written(runs)
+            self.tracking.reopen(self.parent)
+            runs = ChildRuns(self.tracking.uri, self.tracking.experiment(EXPERIMENT), self.parent)
+            time_budget = time_budget or self.order.time_budget
+            # Whoever was killed while the winner was fitted goes on with that.
+            trials = (
+                self.journal.trials()
+                if self.facts.winner
+                else self._try(runs, concurrency, time_budget, metrics)
+            )
             published = self._publish(trials)
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
-            runs.flush(10.0)
             self._note(state="stopped", ended=time.time())
             say(self._how_to_resume())
+            if runs is not None:
+                runs.flush(10.0)
             raise
         except FraudrayError as error:
             self._note(state="failed", ended=time.time(), outcome=str(error))
             raise
         finally:
-            runs.close()
+            if runs is not None:
+                runs.close()
             with suppress(TrackingError):
                 self.tracking.finish(self.parent, status)
+                if status != "FINISHED":
+                    self._show(settled(self.journal.trials(), self.facts.state))
+        self._note()  # that it is done: last, so that a sweep killed until now can be resumed
         return published
 
     def _try(
         self, runs: ChildRuns, concurrency: int | None, time_budget: float | None,
         metrics: str | None,
     ) -> list[Trial]:  # fmt: skip
-        """Try every trial that has not ended yet, shown to all who watch."""
+        """Try every trial that has not ended yet, shown to all who watch; note the winner."""
         search, name = self.order.search, self.journal.name
         sampler = search.sampler(self.prepared.bound)
-        view = SweepView(name, search.metric, planned=sampler.total, time_budget=time_budget)
+        view = SweepView(
+            name, search.metric,
+            planned=sampler.total, time_budget=time_budget, problem=lambda: runs.problem,
+        )  # fmt: skip
         exported = SweepMetrics(name, search.metric)
         planner = Planner(
             sampler,
@@ -186,17 +204,25 @@ class Sweep:
             observers=[view, exported, recorded_in(runs)],
         )
         planner.resume()
-        self._note(planned=sampler.total)
+        settings = {"At a time": f"{planner.concurrency}"}
+        if time_budget is not None:
+            settings["Time budget"] = f"{time_budget:g} s"
+        self._note(planned=sampler.total, settings=settings)
         say(
             f"Sweep {name}: {sampler.total or 'as many as fit'} trials, "
             f"{planner.concurrency} at a time"
         )
         with exported.served(metrics), view:
-            return sweep(
+            trials = sweep(
                 planner, self.prepared.folds, self.journal,
                 policy=search.policy, metric=search.metric,
                 time_budget=time_budget,
             )  # fmt: skip
+
+        self._written(runs)
+        best = winner(trials, search.metric)
+        self._note(winner=best.key, nodes=tuple(sorted({t.node for t in trials if t.node})))
+        return trials
 
     def _written(self, runs: ChildRuns) -> None:
         """Wait until MLflow has every trial.
@@ -204,22 +230,27 @@ class Sweep:
         Raises
         ------
         TrackingError
-            If it does not come back in time.
+            If the store takes none of them for a while.
         """
-        if runs.flush(1.0):
-            return
-        if not runs.flush(FLUSH_SECONDS):
-            raise TrackingError(
-                f"{runs.waiting} runs could not be written to the MLflow store "
-                f"{self.tracking.shown} ({runs.problem}). {self._how_to_resume()}"
-            )
+        if not runs.flush(2.0):
+            say(f"Waiting for the MLflow store: {runs.waiting} runs left")
+        left, since = runs.waiting, time.monotonic()
+        while not runs.flush(5.0):
+            if runs.waiting < left:
+                left, since = runs.waiting, time.monotonic()
+            elif time.monotonic() - since > FLUSH_SECONDS:
+                raise TrackingError(
+                    f"{runs.waiting} runs could not be written to the MLflow store "
+                    f"{self.tracking.shown} ({runs.problem}). {self._how_to_resume()}"
+                )
+        if runs.refused:
+            say(f"warning: MLflow does not take {len(runs.refused)} trials; {runs.problem}")
 
     def _publish(self, trials: list[Trial]) -> Published:
         """Refit the winner, let the gate decide, and tell of it all in the sweep's run."""
         search, material = self.order.search, self.prepared.material
-        best = winner(trials, search.metric)
+        best = next(trial for trial in trials if trial.key == self.facts.winner)
         say(f"Winner: {best.recipe.label}; refitting, calibrating and testing it")
-        self._note(winner=best.key, nodes=tuple(sorted({t.node for t in trials if t.node})))
         self.tracking.log(
             self.parent, metrics={f"best_{search.metric}": best.metrics[search.metric]}
         )
@@ -229,17 +260,23 @@ class Sweep:
             promote=self.order.promote,
         )  # fmt: skip
         version = published.version
-        self._note(
+        self.facts = replace(
+            self.facts,
             state="done",
             ended=time.time(),
             outcome=f"{version.model} version {version.version}, "
             f"{'champion' if version.champion else 'not promoted'}: {published.verdict.reason}",
         )
-        self.tracking.text(self.parent, leaderboard(trials).to_csv(index=False), "leaderboard.csv")
+        self._show(trials)
+        return published
+
+    def _show(self, trials: list[Trial]) -> None:
+        """Keep what people look at in the sweep's run."""
+        table = leaderboard(trials, self.order.search.metric)
+        self.tracking.text(self.parent, table.to_csv(index=False), "leaderboard.csv")
         self.tracking.text(self.parent, html(self.facts, trials), "sweep.html")
         for name, figure in pictures(self.facts, trials).items():
             self.tracking.figure(self.parent, figure, f"{name}.png")
-        return published
 
     def _how_to_resume(self) -> str:
         return f"What is finished is kept; go on with `fraudray sweeps resume {self.journal.name}`"

@@ -11,12 +11,13 @@ from typing import Any
 from fraudray.order import Order
 from fraudray.search import PreparedSearch
 from training.bundle import package_versions
+from training.errors import FraudrayError
 from training.identity import fingerprint
 from tuning.journal import Journal
-from tuning.objective import direction, natural_ratio
+from tuning.objective import direction
 from tuning.report import SweepFacts, html
 from tuning.report.facts import State
-from tuning.trials import ENDED
+from tuning.trials import ENDED, Trial
 
 
 def facts_of(name: str, order: Order, prepared: PreparedSearch, command: str) -> SweepFacts:
@@ -34,7 +35,7 @@ def facts_of(name: str, order: Order, prepared: PreparedSearch, command: str) ->
         rows=len(label),
         frauds=int(label.sum()),
         folds=search.folds,
-        natural=natural_ratio(next(iter(prepared.folds.values()))),
+        natural=float(label.mean() / (1 - label.mean())),
         algorithm=search.algorithm,
         scheduler=search.scheduler,
         families=tuple(search.space.families),
@@ -50,14 +51,29 @@ def facts_of(name: str, order: Order, prepared: PreparedSearch, command: str) ->
 
 
 def facts_from(content: Mapping[str, Any]) -> SweepFacts:
-    """Read back facts that were written as JSON."""
-    tuples = {name: tuple(content[name]) for name in ("families", "nodes")}
-    return SweepFacts(**{**content, **tuples})
+    """Read back facts that were written as JSON.
+
+    Raises
+    ------
+    FraudrayError
+        If another version of fraudray wrote them.
+    """
+    try:
+        tuples = {name: tuple(content[name]) for name in ("families", "nodes")}
+        return SweepFacts(**{**content, **tuples})
+    except (KeyError, TypeError) as error:
+        raise FraudrayError(
+            f"the sweep was kept by another version of fraudray ({error})"
+        ) from None
 
 
 def overview(journal: Journal) -> dict[str, Any]:
-    """What a list of sweeps says of one."""
-    facts, trials = facts_from(journal.settings["facts"]), journal.trials()
+    """What a list of sweeps says of one; of a damaged one that it is."""
+    nothing = {"began": "", "ended": 0, "planned": None, "metric": "", "best": None}
+    try:
+        facts, trials = facts_from(journal.settings["facts"]), journal.trials()
+    except FraudrayError as error:
+        return {"name": journal.name, "state": "damaged", "outcome": str(error), **nothing}
     done = [facts.goodness(trial) for trial in trials if trial.status == "done"]
     return {
         "name": journal.name,
@@ -81,7 +97,17 @@ def page(name: str) -> str:
     """
     journal = Journal(name)
     facts = facts_from(journal.settings["facts"])
-    return html(replace(facts, state=_state(journal, facts)), journal.trials())
+    facts = replace(facts, state=_state(journal, facts))
+    return html(facts, settled(journal.trials(), facts.state))
+
+
+def settled(trials: list[Trial], state: State) -> list[Trial]:
+    """Trials as they stand in a sweep of that state: a journal knows of ends and looks alone."""
+    if state == "running":
+        return trials
+    return [
+        t if t.status in ENDED or not t.metrics else replace(t, status="stopped") for t in trials
+    ]
 
 
 def _state(journal: Journal, facts: SweepFacts) -> State:

@@ -20,14 +20,14 @@ from training.features import FeatureEngineering
 from training.identity import fingerprint, row_identities
 from training.models import Model, family, with_defaults
 from training.preprocess import Matrix
-from training.recipe import MOST_WEIGHT, Recipe
+from training.recipe import Recipe
 from training.reference import Reference
 from training.resample import smote
 from training.scoring import score
 from training.split import Method, Split, groups
 from training.threshold import Choice, Curve, Policy
 
-__all__ = ["MOST_WEIGHT", "Recipe", "fit_model", "prior_shift", "train"]
+__all__ = ["Recipe", "fit_model", "prior_shift", "train"]
 
 SAMPLE_ROWS = 16
 EXPLAINED_ROWS = 300

@@ -171,7 +171,10 @@ def reason(trial: Any) -> str:
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a report, nested names joined by a dot, Tune's own fields left out."""
+    """The finite numbers of a report, nested names joined by a dot.
+
+    What Tune says of trial, process and machine is left out.
+    """
     return {
         key: float(value)
         for key, value in flat(result).items()

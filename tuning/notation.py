@@ -159,8 +159,10 @@ def _range_mistakes(
     log, points = value.get("log", False), value.get("points")
     if not isinstance(log, bool):
         yield Mistake(f"{where}.log", f"should be true or false, is {shown(log)}")
-    if points is not None and not (_number(points, 2) and isinstance(points, int)):
-        yield Mistake(f"{where}.points", f"should be a whole number from 2, is {shown(points)}")
+    if points is not None and not (_number(points, 2, 1000) and isinstance(points, int)):
+        yield Mistake(
+            f"{where}.points", f"should be a whole number from 2 to 1000, is {shown(points)}"
+        )
     wrong = [
         mistake
         for key in ("low", "high")

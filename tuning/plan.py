@@ -7,10 +7,11 @@ configurations in them. The journal is what a killed sweep goes on from, not Tun
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,23 @@ class Task(NamedTuple):
     rung: int
 
 
+@dataclass
+class Timing:
+    """How long tasks of one kind took."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.count, self.seconds = self.count + 1, self.seconds + seconds
+
+    @property
+    def mean(self) -> float:
+        """Of one task; unknown, a whole batch's."""
+        return self.seconds / self.count if self.count else BATCH_SECONDS
+
+
 class Planner(Searcher):  # type: ignore[misc]
     """A Tune searcher that hands out batches of points until the sampler has no more.
 
@@ -63,8 +81,8 @@ class Planner(Searcher):  # type: ignore[misc]
     concurrency
         Batches at a time; what is left is dealt evenly.
     ahead
-        Points that may be drawn before their turn, to batch those that share rows; 1 for a sampler
-        that learns from scores.
+        Points for each of them that may be drawn before their turn, to batch those that share
+        rows; 1 for a sampler that learns from scores, which draws one at a time.
     observers
         Told of every trial whenever something became of it, in this process.
     """
@@ -83,17 +101,15 @@ class Planner(Searcher):  # type: ignore[misc]
         super().__init__()
         self.trials: dict[str, Trial] = {}
         """Every configuration drawn so far, by key, in the order drawn."""
-        self.deadline = float("inf")
+        self.deadline = math.inf
         """Time on the monotonic clock after which nothing new is begun."""
         self.rungs, self.concurrency = rungs, concurrency
         self._sampler, self._journal, self._judged_by = sampler, journal, metric
         self._ahead, self._observers = ahead, observers
-        # Where all points are there from the start, each is looked at before any goes on.
-        self._broad = sampler.total is not None and ahead > 1
         self._waiting: deque[Task] = deque()
         self._live: dict[str, list[Task]] = {}
         self._deaths: Counter[str] = Counter()
-        self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self._seconds: dict[tuple[str, int], Timing] = defaultdict(Timing)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes its searchers down, but the journal is what a sweep goes on from."""
@@ -118,6 +134,11 @@ class Planner(Searcher):  # type: ignore[misc]
             elif point[0].key not in looked:
                 self._waiting.append(Task(point, 0))
         self._sampler.replay([(point, self._score(point)) for point in points])
+        for look in kept.looks:
+            self._sampler.look(by_key[look.key], look.rung, look.score)
+        for point in points:
+            if self._over(point) and self._score(point) is None:
+                self._sampler.tell(point, None)  # not merely out: it was pruned, or failed
 
     # Searcher ---------------------------------------------------------------------------------
 
@@ -129,7 +150,9 @@ class Planner(Searcher):  # type: ignore[misc]
             return None if self._live else str(Searcher.FINISHED)
         self._live[trial_id] = batch
         for task in batch:
-            self._update(task.point, status="running", began=time.time())
+            for recipe in task.point:
+                began = self.trials[recipe.key].began or time.time()
+                self._update((recipe,), status="running", began=began, failure="")
         return {
             "points": [[asdict(recipe) for recipe in task.point] for task in batch],
             "fidelities": [self.rungs.fidelities[task.rung] for task in batch],
@@ -155,11 +178,11 @@ class Planner(Searcher):  # type: ignore[misc]
             key, began = outcome["key"], outcome["began"]
             task = next(t for t in self._live[trial_id] if t.point[0].key == key)
             self._live[trial_id].remove(task)
-            self._update(task.point, node=outcome["node"], began=began)
+            self._update(task.point, node=outcome["node"])
             if outcome["failure"]:
                 self._end(task.point, "failed", failure=outcome["failure"])
                 continue
-            self._seconds[task.point[0].family, task.rung].append(outcome["ended"] - began)
+            self._seconds[task.point[0].family, task.rung].add(outcome["ended"] - began)
             self._came(task, outcome)
 
     def _came(self, task: Task, outcome: Outcome) -> None:
@@ -168,14 +191,17 @@ class Planner(Searcher):  # type: ignore[misc]
         through = rung == self.rungs.last
         status = {"status": "done", "ended": outcome["ended"]} if through else _WAITS
         found = {trial["key"]: trial for trial in outcome["trials"]}
+        trials = []
         for recipe in point:
             known = {k: v for k, v in found.get(recipe.key, {}).items() if k != "key"}
-            self._update((recipe,), **known, **status)
+            trials.append(replace(self.trials[recipe.key], **{**known, **status}))
         look = None if through else Look(point[0].key, rung, outcome["score"])
-        self._journal.told([self.trials[recipe.key] for recipe in point], look)
+        self._keep(trials, look)
         self.rungs.add(point, rung, outcome["score"])
-        if through:
+        if look is None:
             self._sampler.tell(point, self._score(point))
+        else:
+            self._sampler.look(point, rung, look.score)
 
     def lost(self, trial_id: str, why: str) -> None:
         """Deal the points of a dead worker again; give up the one at hand if workers keep dying."""
@@ -197,7 +223,7 @@ class Planner(Searcher):  # type: ignore[misc]
         self._live.pop(trial_id, None)
 
     def stop(self, why: str, *, for_good: bool) -> None:
-        """Say of whatever has not ended that it was stopped; a resumed sweep tries it again.
+        """Say of what has begun and not ended that it was stopped; a resumed sweep tries it again.
 
         Parameters
         ----------
@@ -208,7 +234,7 @@ class Planner(Searcher):  # type: ignore[misc]
             for rung in range(self.rungs.last):
                 self._prune(rung)
         for trial in list(self.trials.values()):
-            if trial.status not in ENDED:
+            if trial.status not in ENDED and trial.began:
                 self._tell(replace(trial, status="stopped", failure=why, ended=time.time()))
 
     # Inner ------------------------------------------------------------------------------------
@@ -222,10 +248,10 @@ class Planner(Searcher):  # type: ignore[misc]
         if self._deaths[batch[0].point[0].key]:
             return batch  # alone: it may be what workers die of
         left = BATCH_SECONDS - self._expected(batch[0])
-        most = min(-(-len(self._waiting) // self.concurrency), MOST_POINTS)
+        most = min(-(-(len(self._waiting) + 1) // self.concurrency), MOST_POINTS)
         rows = rows_key(batch[0].point[0])
         for task in sorted(self._waiting, key=lambda t: rows_key(t.point[0]) != rows):
-            if len(batch) > most:
+            if len(batch) >= most:
                 break
             if (expected := self._expected(task)) <= left:
                 left -= expected
@@ -235,7 +261,9 @@ class Planner(Searcher):  # type: ignore[misc]
 
     def _fill(self) -> None:
         """Have tasks waiting: promoted points, and new ones as far ahead as may be drawn."""
-        if not self._broad:
+        # Where all points are there from the start and time does not press, each is looked at
+        # before any goes on.
+        if self._sampler.total is None or self._ahead == 1 or self.deadline < math.inf:
             self._promote()
         wanted = self._ahead * self.concurrency if self._ahead > 1 else 1
         while len(self._waiting) < wanted and (point := self._sampler.ask()) is not None:
@@ -250,10 +278,12 @@ class Planner(Searcher):  # type: ignore[misc]
             self._close()
 
     def _promote(self) -> None:
-        """Send on what may go on already, from the highest rung down."""
+        """Send on what may go on already, before all others, from the highest rung down."""
+        promoted = []
         for rung in reversed(range(self.rungs.last)):
             while (point := self.rungs.promote(rung, closed=False)) is not None:
-                self._waiting.appendleft(Task(point, rung + 1))
+                promoted.append(Task(point, rung + 1))
+        self._waiting.extendleft(reversed(promoted))
 
     def _close(self) -> None:
         """Close the rungs that nothing more comes to: send on the last of each, prune the others.
@@ -275,17 +305,22 @@ class Planner(Searcher):  # type: ignore[misc]
 
     def _end(self, point: Point, status: str, **changes: Any) -> None:
         """What becomes of a point that is not through."""
-        self._update(point, status=status, ended=time.time(), **changes)
-        self._journal.told([self.trials[recipe.key] for recipe in point])
+        changes |= {"status": status, "ended": time.time()}
+        self._keep([replace(self.trials[recipe.key], **changes) for recipe in point])
         self._sampler.tell(point, None)
+
+    def _keep(self, trials: Sequence[Trial], look: Look | None = None) -> None:
+        """Write to the journal, and only then tell anyone."""
+        self._journal.told(trials, look)
+        for trial in trials:
+            self._tell(trial)
 
     def _over(self, point: Point) -> bool:
         return all(self.trials[recipe.key].status in ENDED for recipe in point)
 
     def _expected(self, task: Task) -> float:
         """Seconds a task will take, as others like it did; unknown, a whole batch's."""
-        known = self._seconds[task.point[0].family, task.rung]
-        return sum(known) / len(known) if known else BATCH_SECONDS
+        return self._seconds[task.point[0].family, task.rung].mean
 
     def _score(self, point: Point) -> float | None:
         """The best of a point's configurations, higher being better; None if none is done."""

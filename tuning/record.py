@@ -19,7 +19,7 @@ def recorded_in(runs: ChildRuns) -> Callable[[Trial], None]:
     """An observer that keeps trials in MLflow, once they have begun."""
 
     def observe(trial: Trial) -> None:
-        if trial.status != "waiting" or trial.metrics:
+        if trial.began:
             runs.write(record(trial))
 
     return observe
@@ -29,7 +29,9 @@ def record(trial: Trial) -> RunRecord:
     """What a trial says of its run; the step of its metrics is the number of folds they are of."""
     recipe, ended = trial.recipe, trial.status in _STATUS
     tags = {
-        "trial": trial.number, "status": trial.status, "node": trial.node, "reason": trial.failure,
+        "trial": trial.number, "status": trial.status, "node": trial.node,
+        # What stopped a trial is told by its status, and is not true for ever.
+        "reason": trial.failure if trial.status == "failed" else "",
     }  # fmt: skip
     return RunRecord(
         key=trial.key,

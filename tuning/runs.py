@@ -144,6 +144,7 @@ class ChildRuns:
                 if not self._waiting:
                     children.reconcile()
                 failures, self._away = 0, ""
+                attempts.pop(key, None)
             except StoreAway as error:
                 self._away = str(error)
                 answers = children is not None and children.tracking.answers()
@@ -271,7 +272,13 @@ class _Children:
             run.status = "RUNNING"
         params = run.news("param", {k: v for r in records for k, v in r.params.items()})
         tags = run.news("tag", {k: v for r in records for k, v in r.tags.items()})
-        reports = [Report(r.metrics, r.step, r.at or 0.0) for r in records if r.metrics]
+        reports = []
+        for record in records:
+            measured = {name: (value, record.step) for name, value in record.metrics.items()}
+            if news := run.news("metric", measured):
+                values = {name: record.metrics[name] for name in news}
+                reports.append(Report(values, record.step, record.at or 0.0))
+                run.note("metric", news)
         if params or tags or reports:
             self.tracking.record(run.run_id, params=params, reports=reports, tags=tags)
             run.note("param", params)

@@ -41,10 +41,14 @@ class Sampler(Protocol):
             The best of its recipes, higher is better. None for a point that failed or was pruned.
         """
 
+    def look(self, point: Point, rung: int, score: float) -> None:
+        """Say what a point that waits on a rung has scored there; it may never go further."""
+
     def replay(self, history: Iterable[tuple[Point, float | None]]) -> None:
         """Take up what an earlier sampler of the same space, policy and seed was asked and told.
 
-        Afterwards this one goes on as if it had been that one.
+        Afterwards grid and random go on as if they had been that one; TPE knows what it knew, and
+        draws with other dice.
 
         Parameters
         ----------
@@ -121,6 +125,9 @@ class Series:
         """Nothing follows from a score."""
         del score
         self._ledger.add(point)
+
+    def look(self, point: Point, rung: int, score: float) -> None:
+        """Nothing follows from a score."""
 
     def replay(self, history: Iterable[tuple[Point, float | None]]) -> None:
         """Pass over what was asked."""

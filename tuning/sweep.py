@@ -89,7 +89,8 @@ def sweep(
         raise
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    planner.stop("the time budget was over", for_good=True)
+    done = any(trial.status == "done" for trial in planner.trials.values())
+    planner.stop("the time budget was over", for_good=done)
     return _ended(list(planner.trials.values()), time_budget)
 
 
@@ -116,10 +117,10 @@ def _ended(trials: list[Trial], time_budget: float | None) -> list[Trial]:
     if failures:
         cause, count = failures.most_common(1)[0]
         raise SweepError(f"no trial of {len(trials)} is done; {count} failed with: {cause}")
+    if time_budget is None:
+        raise SweepError("there is no configuration to try")
     raise SweepError(
         f"no trial was done within the time budget of {time_budget:g} s; give it more time"
-        if time_budget
-        else "there is no configuration to try"
     )
 
 

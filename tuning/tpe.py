@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -21,7 +22,7 @@ from tuning.bound import SHARED, BoundSpace, Point
 from tuning.samplers import Ledger, random_points
 
 STARTUP = 10
-"""Points that are told before any is drawn by what they scored."""
+"""Points that have a score before any is drawn by it."""
 
 _TRIES = 4
 """Draws that may all have been there before chance takes over."""
@@ -32,9 +33,9 @@ class TPE:
 
     Until enough points are told, they are those of the random search with the same seed, so every
     family begins with its defaults. A point that is out counts as a poor one until it is told, so
-    those asked together differ. One that failed or was pruned stays below every other: TPE only
-    looks at which tenth of the points is the best, and a score of fewer folds or trees is not one
-    to compare. Everything is kept in memory.
+    those asked together differ. TPE looks at which tenth of the points is the best: those that are
+    through come first, then those that got furthest, by their score on that rung, and those that
+    failed come last. Everything is kept in memory.
 
     Parameters
     ----------
@@ -56,13 +57,14 @@ class TPE:
         self._ledger = Ledger(trials)
         self._numbers: dict[Hashable, int] = {}
         self._told: set[Hashable] = set()
+        self._looked: set[Hashable] = set()
         self.total = self._ledger.total(space.trials)
 
     def ask(self) -> Point | None:
         """The next point; what was there before is drawn anew."""
         if self._ledger.full:
             return None
-        if len(self._told) >= STARTUP:
+        if len(self._told | self._looked) >= STARTUP:
             for _ in range(_TRIES):
                 number, point = self._draw()
                 if new := self._ledger.take(point):
@@ -81,14 +83,32 @@ class TPE:
         fit = self._fit_of(point)
         if fit in self._told:
             return
+        self._told.add(fit)
+        known = score is not None and math.isfinite(score)
+        if fit in self._looked and not known:
+            return  # its looks are all there will be
         if fit not in self._numbers:
             self._enter(point)
-        self._told.add(fit)
-        if score is None or not math.isfinite(score):
-            # Without an intermediate value Optuna ranks a pruned trial last.
-            self._study.tell(self._numbers[fit], state=TrialState.PRUNED)
-        else:
-            self._study.tell(self._numbers[fit], score)
+        # Without an intermediate value Optuna ranks a pruned trial last.
+        self._study.tell(
+            self._numbers[fit], score if known else None,
+            state=None if known else TrialState.PRUNED,
+        )  # fmt: skip
+
+    def look(self, point: Point, rung: int, score: float) -> None:
+        """Learn what a point scored on a rung; told later, it counts as a point of its own."""
+        fit = self._fit_of(point)
+        if fit in self._told or not math.isfinite(score):
+            return
+        if fit in self._numbers:
+            # No longer out; TPE does not look at what has failed.
+            self._study.tell(self._numbers.pop(fit), state=TrialState.FAIL)
+        self._looked.add(fit)
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED, intermediate_values={rung: score}, **self._as_trial(point)
+            )
+        )
 
     def replay(self, history: Iterable[tuple[Point, float | None]]) -> None:
         """Enter what was asked, and learn what was told; the rest counts as being out."""
@@ -112,6 +132,11 @@ class TPE:
 
     def _enter(self, point: Point) -> None:
         """Let the study know a point that it did not draw, as one that is out."""
+        self._numbers[self._fit_of(point)] = len(self._study.get_trials(deepcopy=False))
+        self._study.add_trial(create_trial(state=TrialState.RUNNING, **self._as_trial(point)))
+
+    def _as_trial(self, point: Point) -> dict[str, Any]:
+        """A point as Optuna makes a trial of it."""
         family, smote = point[0].family, point[0].smote
         chosen, axes = self._space.chosen(point), self._space.axes(family, smote)
         distributions: dict[str, BaseDistribution] = {
@@ -120,14 +145,10 @@ class TPE:
             **{_name(family, name): _distribution(axis) for name, axis in axes.items()},
         }
         params = {_name(family, name): value for name, value in chosen.items()}
-        self._numbers[self._fit_of(point)] = len(self._study.get_trials(deepcopy=False))
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params={"family": family, "smote": smote, **params},
-                distributions=distributions,
-            )
-        )
+        return {
+            "params": {"family": family, "smote": smote, **params},
+            "distributions": distributions,
+        }
 
     def _fit_of(self, point: Point) -> Hashable:
         """What the recipes of a point have in common, also if some of them are missing."""

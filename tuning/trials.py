@@ -28,7 +28,7 @@ class Trial:
     number
         From 1, in the order in which the configurations were drawn.
     metrics
-        As `tuning.objective.Judged.metrics` has them, of the folds it was judged on so far.
+        As `tuning.objective.measure` has them, of the folds it was judged on so far.
     curve
         What thresholds over its scores on the rows held out give, a column each of `CURVE`.
     seconds

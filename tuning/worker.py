@@ -44,13 +44,15 @@ class Cache:
         """The value of a key; `make` gives it and its size where it is not there."""
         if key not in self._kept:
             self._kept[key] = make()
-            while (
-                len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit
-            ):
+            while len(self._kept) > 1 and self._size > self._limit:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         value: T = self._kept[key][0]
         return value
+
+    def take(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
+        """The value of a key, which is not kept any longer."""
+        return self._kept.pop(key)[0] if key in self._kept else make()[0]
 
     @property
     def _size(self) -> int:
@@ -79,18 +81,24 @@ class Bench:
             self._folds[derived] = self._fetch(derived)
         return self._folds[derived]
 
-    def scores(self, point: Point, fold: int) -> list[tuple[Probability, float]]:
+    def scores(self, point: Point, fold: int, *, again: bool) -> list[tuple[Probability, float]]:
         """Scores of the rows held out by each configuration of a point, with the seconds it took.
 
-        The seconds of a fit that several share are parted among them. A point that comes back for
-        further folds finds these here, if it comes to the same worker.
+        The seconds of a fit that several share are parted among them.
+
+        Parameters
+        ----------
+        again
+            Whether the point may come back for further folds: it finds these here then, if it comes
+            to the same worker.
         """
 
         def make() -> tuple[list[tuple[Probability, float]], int]:
             found = self.grow(point, fold, counts(point))
             return found, sum(score.nbytes for score, _ in found)
 
-        return self._cache.get((*(recipe.key for recipe in point), fold), make)
+        key = (*(recipe.key for recipe in point), fold)
+        return self._cache.get(key, make) if again else self._cache.take(key, make)
 
     def grow(
         self, point: Point, fold: int, steps: Sequence[int]
@@ -193,7 +201,8 @@ def judged(
         partial = [measure([looks[-1][0]], folds, policy)[0]]
     else:
         spent = -(-fidelity // FIDELITIES)
-        by_fold = [bench.scores(point, fold) for fold in range(spent)]
+        again = spent < len(folds)
+        by_fold = [bench.scores(point, fold, again=again) for fold in range(spent)]
         known = dict(enumerate(map(list, zip(*by_fold, strict=True))))
         partial = []
     trials, looked = [], partial
@@ -252,6 +261,8 @@ class Judge(tune.Trainable):  # type: ignore[misc]
         began, failure = time.time(), ""
         try:
             score, trials = judged(self._bench, point, self._policy, self._metric, fidelity)
+        except ray.exceptions.RayError:
+            raise  # no fault of the configuration: another worker may have more luck
         except Exception as error:  # whatever a configuration does, the sweep goes on
             score, trials = float("nan"), []
             failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]

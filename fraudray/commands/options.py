@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PORT = click.IntRange(1, 65535)
 GRAPH_PORT = 8000
 PAGE_PORT = 7860
+DEFAULT_TRIALS = 24
 # Those of training.models, which takes a second to import; a test holds the two equal.
 FAMILIES = ("logistic-regression", "random-forest", "xgboost")
 # Those of tuning.select, likewise.

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from fraudray import runtime
 from fraudray.commands.options import (
+    DEFAULT_TRIALS,
     file_argument,
     json_option,
     max_bad_option,
@@ -31,7 +32,6 @@ from training.errors import UsageError
 if TYPE_CHECKING:
     from fraudray.sweeping import Sweep
 
-_DEFAULT_TRIALS = 24
 # What a resumed sweep may be told anew; the rest is what its trials depend on.
 _ANEW = ("file", "resume", "address", "metrics", "concurrency", "time_budget", "as_json")
 
@@ -78,7 +78,7 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--scheduler", default="none", type=click.Choice(["none", "asha"]),
         help="asha gives up what is behind after few trees or folds.")  # fmt: skip
 @option("--trials", type=click.IntRange(1), metavar="N",
-        help=f"Configurations to try. Default: {_DEFAULT_TRIALS}; all of a grid; with a time "
+        help=f"Configurations to try. Default: {DEFAULT_TRIALS}; all of a grid; with a time "
              "budget as many as fit.")  # fmt: skip
 @option("--metric", default="pr_auc", metavar="METRIC",
         help="What is searched for: pr_auc, roc_auc, or f1, precision, recall or cost_per_10000 at "
@@ -111,11 +111,12 @@ def tune(
       fraudray tune payments.csv --space my-space.toml --metric cost_per_10000 --policy min-cost
       fraudray tune payments.csv --resume nightly
     """
-    from fraudray.order import Order
+    from fraudray.order import Order, placed
     from fraudray.pipeline import timestamped
     from fraudray.reports import audit_report
     from fraudray.search import Search
     from fraudray.sweeping import Sweep
+    from training.source import Source
     from training.spec import DatasetSpec
     from training.threshold import Policy
     from training.tracking import Tracking
@@ -131,7 +132,7 @@ def tune(
     if models is not None:
         chosen = chosen.narrowed([m.strip() for m in models.split(",") if m.strip()])
     if trials is None and algorithm != "grid" and how["time_budget"] is None:
-        trials = _DEFAULT_TRIALS
+        trials = DEFAULT_TRIALS
     search = Search(
         space=chosen, algorithm=algorithm, scheduler=scheduler, trials=trials, folds=folds,
         metric=metric, policy=policy, seed=seed,
@@ -141,15 +142,18 @@ def tune(
     journal.require_new()
     tracking = Tracking()
     order = Order(
-        file=str(Path(file).absolute()), spec=loaded.to_dict(), search=search,
+        file=placed(file), spec=loaded.to_dict(), search=search,
         model=registered_model or f"fraudray-{loaded.name}", split=split_plan(split_by, gap_days),
-        max_bad=max_bad, promote=promote,
+        max_bad=max_bad, promote=promote, time_budget=how["time_budget"],
     )  # fmt: skip
     tracking.check_target(order.model, loaded.name)
     prepared = order.prepare()
     audit_report(prepared.material.report, brief=True)
-    command = shlex.join(["fraudray", *sys.argv[1:]])
+    # A URL may hold a password.
+    shown = {file: Source(file).name}
+    command = shlex.join(["fraudray", *(shown.get(word, word) for word in sys.argv[1:])])
     with journal.locked():
+        journal.require_new()
         _run(
             lambda: Sweep.begin(journal, order, prepared, tracking, command), as_json=as_json, **how
         )
@@ -216,18 +220,20 @@ def sweeps_resume(name: str, as_json: bool, **how: Any) -> None:
 def _only_anew(context: click.Context) -> None:
     """Refuse settings beside --resume that would have to change trials already done."""
     given = [
-        name
-        for name in context.params
-        if name not in _ANEW and context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        parameter.opts[0]
+        for parameter in context.command.params
+        if (name := parameter.name or "") not in _ANEW
+        and context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     ]
     if given:
-        listed = ", ".join("--" + name.replace("_", "-") for name in given)
+        listed = ", ".join(given)
         raise UsageError(
             f"--resume goes on with the settings the sweep was begun with; leave out {listed}"
         )
 
 
 def _go_on(name: str, file: str | None, *, as_json: bool, **how: Any) -> None:
+    from fraudray.order import placed
     from fraudray.sweeping import Sweep
     from training.tracking import Tracking
     from tuning.journal import Journal
@@ -235,7 +241,7 @@ def _go_on(name: str, file: str | None, *, as_json: bool, **how: Any) -> None:
     journal = Journal(name)
     journal.require_there()
     with journal.locked():
-        sweep = Sweep.resume(journal, Tracking(), file)
+        sweep = Sweep.resume(journal, Tracking(), None if file is None else placed(file))
         _run(lambda: sweep, as_json=as_json, **how)
 
 

@@ -1,4 +1,4 @@
-"""What runs keep of a sweep, its model and its data, opened in a real browser; and MLflow's page."""
+"""What a run keeps of sweep, model and data, in a real browser; and MLflow's page of it."""
 
 from __future__ import annotations
 

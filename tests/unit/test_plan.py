@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ SPACE = Space.from_dict(
         "sampling": {"smote": [0, 0.1]},
         "logistic-regression": {"C": [0.1, 1, 10]},
         "xgboost": {"max_depth": [2, 3], "n_estimators": [10, 20, 40]},
+    }
+).bind(natural=0.01, fewest_frauds=100, data="data")
+
+
+WIDE = Space.from_dict(
+    {
+        "sampling": {"smote": [0]},
+        "logistic-regression": {"C": {"low": 1e-6, "high": 1e6, "log": True}},
     }
 ).bind(natural=0.01, fewest_frauds=100, data="data")
 
@@ -277,9 +286,58 @@ def test_what_is_left_when_a_sweep_stops_is_stopped_and_tried_by_the_next_life()
 
     planner.stop("by hand", for_good=False)
 
-    assert {t.status for t in planner.trials.values()} <= {*ENDED, "stopped"}
+    assert {t.status for t in planner.trials.values() if t.began} <= {*ENDED, "stopped"}
+    assert {t.status for t in planner.trials.values() if not t.began} == {"waiting"}
     assert World(_planner(journal), random.Random(0)).run()
     assert {t.status for t in journal.trials()} <= set(ENDED)
+
+
+def test_what_is_left_is_parted_among_the_workers() -> None:
+    space = Space.from_dict({"sampling": {"smote": [0]}, "logistic-regression": {"C": [1, 2, 3]}})
+    bound = space.bind(natural=0.01, fewest_frauds=100, data="data")
+    draws = sampler("grid", bound, policy="max-f1", seed=0)
+    planner = Planner(draws, _journal(), Rungs((9,)), metric="pr_auc", concurrency=2)
+    (first,) = _recipes(planner.suggest("t"))
+    planner.reported("t", [_outcome(first, seconds=0.01)])
+    planner.completed("t")
+
+    assert [len(_recipes(planner.suggest(name))) for name in "ab"] == [1, 1]
+
+
+def test_tpe_learns_from_looks_and_after_a_kill_knows_what_was_pruned() -> None:
+    def drawn(lives: list[int | None]) -> list[str]:
+        journal = _journal(f"tpe{len(lives)}")
+        for events in lives:
+            planner = Planner(
+                sampler("tpe", WIDE, trials=60, policy="max-f1", seed=0), journal,
+                Rungs((1, 9)), metric="pr_auc", concurrency=1, ahead=1,
+            )  # fmt: skip
+            planner.resume()
+            World(planner, random.Random(0)).run(events)
+        return [trial.key for trial in journal.trials()]
+
+    at_random = sampler("random", WIDE, trials=60, policy="max-f1", seed=0)
+    chance = [recipe.key for point in iter(at_random.ask, None) for recipe in point]
+
+    for keys in (drawn([None]), drawn([90, None])):
+        assert len(keys) == 60
+        assert keys[:10] == chance[:10]  # until enough points have a score
+        assert len(set(keys[20:]) & set(chance)) < 20
+
+
+def test_a_time_budget_lets_what_is_ahead_go_on_before_all_were_seen() -> None:
+    planner = _planner(_journal(), way=(1, 9), concurrency=1)
+    planner.deadline = time.monotonic() + 60
+    fidelities = []
+    for _ in range(8):
+        batch: Any = planner.suggest("t")
+        fidelities += batch["fidelities"]
+        reports = zip(_recipes(batch), batch["fidelities"], strict=True)
+        planner.reported("t", [_outcome(p, early=f < 3, seconds=9) for p, f in reports])
+        planner.completed("t")
+
+    assert 9 in fidelities[:5]
+    assert fidelities[-1] == 1 or 1 in fidelities[5:]
 
 
 def test_after_the_deadline_nothing_new_begins() -> None:

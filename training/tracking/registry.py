@@ -169,10 +169,10 @@ class Registry(Store):
         self._crown(model, stack, f"rolled back from version {present}")
         return self.version(model, stack[-1])
 
-    def note(self, version: Version, reason: str, tags: Mapping[str, Any] = {}) -> None:
-        """Record why a version was or was not promoted, and further tags."""
+    def note(self, version: Version, tags: Mapping[str, Any]) -> None:
+        """Tag a version, in the order given; its `decision` says why it was promoted or not."""
         with self._explained():
-            for name, value in {"decision": reason, **tags}.items():
+            for name, value in tags.items():
                 self._client.set_model_version_tag(version.model, version.version, name, str(value))
 
     def fetch(self, version: Version) -> ModelBundle:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from training.home import VERSION, home
-from training.tracking.store import Store
+from training.tracking.store import Store, TrackingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,6 +141,17 @@ class Runs(Store):
         with self._explained():
             self._client.set_terminated(run_id, status, _milliseconds(ended))
 
+    def require(self, run_id: str) -> None:
+        """Check that a run is there.
+
+        Raises
+        ------
+        TrackingError
+            If it is not.
+        """
+        with self._explained():
+            self._client.get_run(run_id)
+
     def reopen(self, run_id: str) -> None:
         """Go on with a run that has ended.
 
@@ -185,17 +196,13 @@ class Runs(Store):
     def run(self, experiment: str, name: str, *, tags: Mapping[str, Any] = {}) -> Iterator[str]:
         """A run that is finished with the block: failed by an error, killed by Ctrl-C."""
         run_id = self.start(self.experiment(experiment), name, tags=tags)
-        status: EndStatus = "FINISHED"
         try:
             yield run_id
-        except KeyboardInterrupt:
-            status = "KILLED"
+        except BaseException as error:
+            with suppress(TrackingError):  # what went wrong first is what is told
+                self.finish(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        except BaseException:
-            status = "FAILED"
-            raise
-        finally:
-            self.finish(run_id, status)
+        self.finish(run_id)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tuning.objective import direction
 from tuning.trials import Trial
 
 State = Literal["running", "done", "stopped", "failed"]
-"""`stopped`: by a person or the time budget, with trials left. `failed`: it cannot go on as is."""
+"""`stopped`: by a person, or killed. `failed`: it ended with an error. Both can be resumed."""
 
 LABELS = {
     "pr_auc": "PR-AUC",

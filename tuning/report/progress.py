@@ -51,7 +51,8 @@ def progress_figure(standings: Standings) -> Figure | None:
         handles.append(
             Line2D([], [], color=GREY, marker="o", mfc="none", ls="none", label="pruned")
         )
-    lost = [t for t in over if t not in scored]
+    drawn_keys = {t.key for t in scored}
+    lost = [t for t in over if t.key not in drawn_keys]
     if lost:
         bottom = low - 4 * edge
         axes.axhline(low - edge, color="#d9dee5", lw=1)
