@@ -330,3 +330,40 @@ def test_of_two_first_versions_at_the_same_moment_one_has_to_beat_the_other(
     noted = tracking.version("fraudray-race", late.version.version).tags
     assert noted["decision"] == late.verdict.reason
     assert float(noted["gate.frauds"]) == late.verdict.figures["frauds"]
+
+
+class Cut(Tracking):
+    """A store whose user dies when it is about to promote, or has just done so."""
+
+    at: str = ""
+
+    def promote(self, model: str, version: str, reason: str) -> Version:
+        if self.at == "before":
+            raise KeyboardInterrupt
+        done = super().promote(model, version, reason)
+        if self.at == "after":
+            raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_who_dies_while_promoting_promotes_when_it_goes_on_and_registers_once(
+    at: str, bundle: ModelBundle, dataset: Dataset, parts: Split, report: Audit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracking, material = Cut(), Audited(dataset, parts, report)
+    run = tracking.start(tracking.experiment("cut"), "run")
+    tracking.at = at
+    with pytest.raises(KeyboardInterrupt):
+        publish(tracking, run, "fraudray-cut", bundle, material)
+    tracking.at = ""
+
+    published = publish(tracking, run, "fraudray-cut", bundle, material)
+
+    (version,) = tracking.versions("fraudray-cut")
+    assert version.champion
+    assert published.verdict.promote
+    assert version.tags["decision"] == published.verdict.reason == "no champion before it"
