@@ -121,8 +121,11 @@ def plain_tune(case: Case, folder: Path) -> Searched:
     )
     Tracking(store)  # a new store takes seconds to lay out its tables
     began = time.perf_counter()
-    with _default_loggers():
-        results = tuner.fit()
+    try:
+        with _default_loggers():
+            results = tuner.fit()
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # which Ray's callback sets for good
     seconds = time.perf_counter() - began
     scores = {Recipe(**r.config["recipe"]).key: float(r.metrics["pr_auc"]) for r in results}
     return Searched(seconds, {key: scores[key] for key in recipes})
