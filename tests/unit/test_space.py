@@ -118,7 +118,7 @@ def test_a_space_without_smote_comes_back_from_plain_types() -> None:
         ("[xgboost]\nmax_depth = {low = 2, high = 8, log = 1}", "max_depth.log: should be true or "
          "false, is 1"),
         ("[xgboost]\nmax_depth = {low = 2, high = 8, points = 1}", "max_depth.points: should be a "
-         "whole number from 2, is 1"),
+         "whole number from 2 to 1000, is 1"),
         ("[xgboost]\nmax_depth = {low = 2, high = 8, points = 2.0}", "points: should be a whole"),
         ("[xgboost]\nreg_lambda = {low = 0, high = 8, log = true}", "xgboost.reg_lambda.low: "
          "should be above 0 where log is true, is 0"),
