@@ -60,7 +60,7 @@ def overhead_block(found: Overhead) -> str:
         "Ray Tune, function, no callback": found.function,
         "Ray Tune, class, no callback": found.trainable,
         "fraudray": found.ours,
-        "fraudray, one trial at a time for ASHA": found.pruning,
+        "fraudray, with ASHA": found.pruning,
     }
     sizes = sorted({size for line in lines.values() for size in line})
     rows = [
@@ -107,7 +107,12 @@ def _tune(trainable: Any, trials: int) -> float:
             trainable,
             param_space={"x": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                verbose=0,
+                # A class that keeps nothing: Tune would take it for failed, and its actor away.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
         )
         began = time.perf_counter()
         tuner.fit()
