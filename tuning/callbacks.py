@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from tuning.runs import ChildRuns, RunRecord
 _OWN = ("trial_id", "timestamp", "pid", "date", "hostname", "node_ip", "done", "experiment_tag")
 
 
-class TrialCallback(tune.Callback):
-    """Tell MLflow of a Tuner's trials, in words that a subclass chooses.
+class MLflowCallback(tune.Callback):
+    """One child run per trial below a parent run, with parameters, metrics and duration.
 
-    The Tuner never waits for MLflow, and goes on where it is away. A restored Tuner continues the
-    same runs.
+    A trial that never started gets a run as well, so that the children are the trials, whatever
+    became of them. Of a failed one the tag `reason` says why. The Tuner never waits for MLflow, and
+    goes on where it is away; a restored one continues the same runs.
 
     Parameters
     ----------
@@ -27,6 +28,25 @@ class TrialCallback(tune.Callback):
         The MLflow store.
     experiment, parent
         Ids of the experiment and of the parent run, which the caller starts and finishes.
+
+    Examples
+    --------
+    >>> from ray import tune
+    >>> from training.tracking import Tracking
+    >>> from tuning.callbacks import MLflowCallback
+    >>> def square(config):
+    ...     tune.report({"score": config["x"] ** 2})
+    >>> tracking = Tracking()
+    >>> experiment = tracking.experiment("squares")
+    >>> with tracking.run("squares", "up to three") as parent:
+    ...     told = MLflowCallback(tracking.uri, experiment, parent)
+    ...     results = tune.Tuner(
+    ...         square,
+    ...         param_space={"x": tune.grid_search([1, 2, 3])},
+    ...         run_config=tune.RunConfig(callbacks=[told], verbose=0),
+    ...     ).fit()
+    >>> len(tracking.children(experiment, parent, "fraudray.trial"))
+    3
     """
 
     def __init__(self, uri: str, experiment: str, parent: str) -> None:
@@ -35,20 +55,6 @@ class TrialCallback(tune.Callback):
         self.parent = parent
         self._runs: ChildRuns | None = None
         self._open: dict[str, Any] = {}
-
-    def records(
-        self, trial: Any, status: RunStatus, result: Mapping[str, Any]
-    ) -> Iterable[RunRecord]:
-        """What there is to tell of a trial of Tune's; one may hold several of ours, or none.
-
-        Parameters
-        ----------
-        status
-            RUNNING where it starts or reports, else how it ended.
-        result
-            What it reported; empty where it starts or ends.
-        """
-        raise NotImplementedError
 
     @property
     def runs(self) -> ChildRuns:
@@ -107,58 +113,21 @@ class TrialCallback(tune.Callback):
         self._tell(trial, status)
 
     def _tell(self, trial: Any, status: RunStatus, result: Mapping[str, Any] | None = None) -> None:
-        for record in self.records(trial, status, result or {}):
-            self.runs.write(record)
+        self.runs.write(_record(trial, status, result or {}))
 
 
-class MLflowCallback(TrialCallback):
-    """One child run per trial below a parent run, with parameters, metrics and duration.
-
-    A trial that never started gets a run as well, so that the children are the trials, whatever
-    became of them. Of a failed one the tag `reason` says why.
-
-    Parameters
-    ----------
-    uri
-        The MLflow store.
-    experiment, parent
-        Ids of the experiment and of the parent run, which the caller starts and finishes.
-
-    Examples
-    --------
-    >>> from ray import tune
-    >>> from training.tracking import Tracking
-    >>> from tuning.callbacks import MLflowCallback
-    >>> def square(config):
-    ...     tune.report({"score": config["x"] ** 2})
-    >>> tracking = Tracking()
-    >>> experiment = tracking.experiment("squares")
-    >>> with tracking.run("squares", "up to three") as parent:
-    ...     told = MLflowCallback(tracking.uri, experiment, parent)
-    ...     results = tune.Tuner(
-    ...         square,
-    ...         param_space={"x": tune.grid_search([1, 2, 3])},
-    ...         run_config=tune.RunConfig(callbacks=[told], verbose=0),
-    ...     ).fit()
-    >>> len(tracking.children(experiment, parent, "fraudray.trial"))
-    3
-    """
-
-    def records(
-        self, trial: Any, status: RunStatus, result: Mapping[str, Any]
-    ) -> Iterable[RunRecord]:
-        """One record: a trial of Tune's is a run."""
-        tags = {"node": result["node_ip"]} if "node_ip" in result else {}
-        yield RunRecord(
-            key=trial.trial_id,
-            name=str(trial),
-            params=flat(trial.config),
-            metrics=numbers(result),
-            tags=tags | ({"reason": reason(trial)} if status == "FAILED" else {}),
-            step=int(result.get("training_iteration", 1)),
-            status=status,
-            at=result.get("timestamp"),
-        )
+def _record(trial: Any, status: RunStatus, result: Mapping[str, Any]) -> RunRecord:
+    tags = {"node": result["node_ip"]} if "node_ip" in result else {}
+    return RunRecord(
+        key=trial.trial_id,
+        name=str(trial),
+        params=flat(trial.config),
+        metrics=numbers(result),
+        tags=tags | ({"reason": reason(trial)} if status == "FAILED" else {}),
+        step=int(result.get("training_iteration", 1)),
+        status=status,
+        at=result.get("timestamp"),
+    )
 
 
 def reason(trial: Any) -> str:
