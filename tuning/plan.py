@@ -15,12 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ray import tune
 from ray.tune.search import Searcher
 
 from training.errors import FraudrayError
 from tuning.bound import Point
-from tuning.callbacks import reason
 from tuning.journal import Journal, Look
 from tuning.objective import direction
 from tuning.pruning import Rungs
@@ -339,27 +337,3 @@ class Planner(Searcher):  # type: ignore[misc]
 
 
 _WAITS = {"status": "waiting", "ended": 0.0}
-
-
-class PlannerCallback(tune.Callback):  # type: ignore[misc]
-    """Tells a planner what becomes of its batches."""
-
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Pass on what was found; it leaves the result, which Tune would keep for good."""
-        del iteration, trials, info
-        self._planner.reported(trial.trial_id, result.pop("points", ()))
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass on that a batch is over."""
-        del iteration, trials, info
-        self._planner.completed(trial.trial_id)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass on that a worker died."""
-        del iteration, trials, info
-        self._planner.lost(trial.trial_id, reason(trial))

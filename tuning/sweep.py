@@ -12,9 +12,10 @@ import ray
 from ray import tune
 
 from training.errors import UsageError
+from tuning.callbacks import reason
 from tuning.journal import Journal
 from tuning.objective import Fold
-from tuning.plan import Planner, PlannerCallback, SweepError
+from tuning.plan import Planner, SweepError
 from tuning.pruning import Rungs
 from tuning.trials import Trial
 from tuning.worker import FIDELITIES, Judge
@@ -92,6 +93,30 @@ def sweep(
     done = any(trial.status == "done" for trial in planner.trials.values())
     planner.stop("the time budget was over", for_good=done)
     return _ended(list(planner.trials.values()), time_budget)
+
+
+class PlannerCallback(tune.Callback):  # type: ignore[misc]
+    """Tells a planner what becomes of its batches."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Pass on what was found; it leaves the result, which Tune would keep for good."""
+        del iteration, trials, info
+        self._planner.reported(trial.trial_id, result.pop("points", ()))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass on that a batch is over."""
+        del iteration, trials, info
+        self._planner.completed(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass on that a worker died."""
+        del iteration, trials, info
+        self._planner.lost(trial.trial_id, reason(trial))
 
 
 def rungs(scheduler: str, folds: int) -> Rungs:
