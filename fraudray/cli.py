@@ -15,7 +15,7 @@ import warnings
 import click
 
 from fraudray import runtime
-from fraudray.commands import data, making, registry, running, sweeping
+from fraudray.commands import data, keys, making, registry, running, sweeping
 from training.errors import FraudrayError, UsageError
 from training.home import VERSION, home
 
@@ -46,7 +46,7 @@ for _command in (
     data.simulate, data.spec, data.audit, making.train, sweeping.tune, sweeping.sweeps,
     making.evaluate,    registry.models, running.serve, running.predict,
     running.score, running.explain, running.ui, running.demo,
-    running.doctor,
+    keys.keys, running.doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 
