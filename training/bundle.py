@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from training import calibrate, scoring
 from training.calibrate import Calibration
@@ -34,15 +33,13 @@ from training.models import Model, family
 from training.preprocess import Matrix
 from training.reference import Reference
 from training.spec import DatasetSpec
-from training.threshold import Choice, Policy
+from training.threshold import Choice
 
 FORMAT = 2
 _MANIFEST, _SEAL = "manifest.json", "manifest.sha256"
 _LEARNED = ("train", "validation")
 _PACKAGES = ("numpy", "scikit-learn", "imbalanced-learn", "xgboost", "treelite")
 
-
-_CHOICE = TypeAdapter(Choice)
 _Part = TypeVar("_Part")
 
 
@@ -118,7 +115,11 @@ class ModelBundle:
         # Every input, used or not: a file that lacked a required one would be refused.
         rows = list(records_of(dataset, list(self.spec.inputs)))
         sample = [{"row": r, "probability": p} for r, p in zip(rows, expected, strict=True)]
-        return ModelBundle(**{**self.__dict__, "sample": sample})
+        return replace(self, sample=sample)
+
+    def with_choice(self, choice: Choice) -> ModelBundle:
+        """The same bundle, deciding by another threshold; what was measured stays as it was."""
+        return replace(self, choice=choice)
 
     def self_test(self) -> None:
         """Score the sample.
@@ -252,11 +253,9 @@ def _features(path: Path, spec: DatasetSpec) -> FeatureEngineering:
 
 def _decision(path: Path) -> tuple[Calibration, Choice]:
     content = _read_json(path)
-    choice = _CHOICE.validate_json(json.dumps(content["choice"]), strict=True)
-    Policy.parse(choice.policy)
-    if not 0 < choice.threshold < np.inf:
-        raise ValueError(f"the threshold must be above 0, it is {choice.threshold}")
-    return calibrate.from_dict(content["calibration"]), choice
+    return calibrate.from_dict(content["calibration"]), Choice.from_json(
+        json.dumps(content["choice"])
+    )
 
 
 def _background(path: Path, features: FeatureEngineering) -> NDArray[np.float64]:

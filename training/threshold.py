@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from training.curve import Curve
 from training.data import Columns, Dataset
@@ -64,6 +67,33 @@ class Choice:
     met: bool
     cost_per_10000: float
     alerts_per_10000: float
+
+    @classmethod
+    def from_json(cls, text: str) -> Choice:
+        """Read one from outside, strictly.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing or no finite number, or the threshold is not above 0.
+        UsageError
+            If there is no such policy.
+        """
+        choice = _CHOICE.validate_json(text, strict=True)
+        Policy.parse(choice.policy)
+        for name, value in asdict(choice).items():
+            if not (isinstance(value, str) or math.isfinite(value)):
+                raise ValueError(f"{name} must be a finite number, it is {value}")
+        if choice.threshold <= 0:
+            raise ValueError(f"the threshold must be above 0, it is {choice.threshold}")
+        return choice
+
+    def to_json(self) -> str:
+        """The text that `from_json` reads; equal choices have equal texts."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+
+_CHOICE = TypeAdapter(Choice)
 
 
 class RowCosts(TypedDict):

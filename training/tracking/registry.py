@@ -1,8 +1,7 @@
-"""Registry: versions of models, which of them serves, and their bundles."""
+"""Registry: versions of models, and their bundles; `champions` has which of them serve."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import warnings
@@ -13,20 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
 from training.bundle import BundleError, ModelBundle, seal
-from training.errors import FraudrayError
+from training.errors import FraudrayError, UsageError, printable
 from training.home import VERSION, bundle_folder
 from training.spec import DatasetSpec
+from training.threshold import Choice
 from training.tracking.store import Store, TrackingError
 
 CHAMPION = "champion"
 """The registry alias of the version that serves."""
 
-_STACK = "fraudray.champions"  # versions that were champion, the present one last
+_CHOICE = "choice"  # tag of a version that decides by another threshold than its files say
+# Tags that are no longer true of a version that decides otherwise, and the verdict on another.
+_OF_THRESHOLD = ("test_precision", "test_recall", "decision", "gate.")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Version:
     Attributes
     ----------
     key
-        Names its bundle among all stores and versions; two versions with one key are one bundle.
+        Names how it decides among all stores and versions: two versions with one key have the
+        same files and the same threshold.
     tags
         What was registered with it: spec, family, metrics, reason for its (non-)promotion.
     """
@@ -48,6 +54,29 @@ class Version:
     champion: bool
     created: float
     tags: dict[str, str]
+
+    @property
+    def files(self) -> str:
+        """Names its bundle's files, which versions share that differ in their threshold alone."""
+        return self.key.partition("-")[0]
+
+    @property
+    def choice(self) -> Choice | None:
+        """The threshold that takes the place of the bundle's own, if there is one.
+
+        Raises
+        ------
+        TrackingError
+            If its tag is damaged.
+        """
+        text = self.tags.get(_CHOICE)
+        try:
+            return None if text is None else Choice.from_json(text)
+        except (ValueError, UsageError) as error:
+            told = printable(" ".join(str(error).split())[:200])
+            raise TrackingError(
+                f"{self.model} version {self.version}: its tag {_CHOICE!r} cannot be used: {told}"
+            ) from None
 
 
 class Registry(Store):
@@ -87,6 +116,29 @@ class Registry(Store):
             )  # fmt: skip
         return self.version(model, made.version)
 
+    def rethreshold(self, version: Version, choice: Choice, reason: str) -> Version:
+        """Register a version of the same files that decides by another threshold.
+
+        It serves nobody until it is promoted.
+
+        Parameters
+        ----------
+        reason
+            Why it was made; stands in its tag `decision`.
+        """
+        tags = {k: v for k, v in version.tags.items() if not k.startswith(_OF_THRESHOLD)}
+        tags |= {
+            "policy": choice.policy, "threshold": str(choice.threshold),
+            _CHOICE: choice.to_json(), "decision": reason,
+        }  # fmt: skip
+        with self._explained():
+            self._select()
+            found = self._client.get_model_version(version.model, version.version)
+            made = self._client.create_model_version(
+                version.model, found.source, found.run_id, tags=tags, model_id=found.model_id
+            )
+        return self.version(version.model, made.version)
+
     def check_target(self, model: str, spec: str) -> None:
         """Refuse to register a bundle of one spec under a model of another.
 
@@ -114,7 +166,7 @@ class Registry(Store):
         """Every version of a model, the newest first; none if there is no such model."""
         with self._explained():
             # Aliases hang on the model, not on what the search for versions returns.
-            champion = self._alias(model, CHAMPION)
+            champion = alias_of(self._registered(model), CHAMPION)
             found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         versions = [self._version(v, champion) for v in found]
         return sorted(versions, key=lambda v: int(v.version), reverse=True)
@@ -134,56 +186,29 @@ class Registry(Store):
         there = ", ".join(v.version for v in versions) or "none"
         raise TrackingError(f"{model} has no version {version}; there are: {there}")
 
-    def champion(self, model: str) -> Version | None:
-        """The version that serves, if there is one."""
-        return self.aliased(model, CHAMPION)
-
-    def aliased(self, model: str, alias: str) -> Version | None:
-        """The version that bears an alias, if there is one."""
-        with self._explained():
-            version = self._alias(model, alias)
-        return None if version is None else self.version(model, version)
-
-    def promote(self, model: str, version: str, reason: str) -> Version:
-        """Make a version the champion and record why."""
-        chosen = self.version(model, version)
-        if not chosen.champion:
-            self._crown(model, [*self._stack(model), chosen.version], reason)
-        return self.version(model, version)
-
-    def rollback(self, model: str) -> Version:
-        """Make the version that was champion before the present one champion again.
-
-        Raises
-        ------
-        TrackingError
-            If there was none before.
-        """
-        there = {v.version: v for v in self.versions(model)}
-        present = next((v.version for v in there.values() if v.champion), None)
-        stack = [v for v in self._stack(model) if v in there]
-        while stack and stack[-1] == present:
-            stack.pop()
-        if not stack:
-            raise TrackingError(f"{model} has had no other champion to go back to")
-        self._crown(model, stack, f"rolled back from version {present}")
-        return self.version(model, stack[-1])
-
     def note(self, version: Version, tags: Mapping[str, Any]) -> None:
         """Tag a version, in the order given; its `decision` says why it was promoted or not."""
         with self._explained():
             for name, value in tags.items():
                 self._client.set_model_version_tag(version.model, version.version, name, str(value))
 
-    def fetch(self, version: Version) -> ModelBundle:
+    def fetch(self, version: Version, *, original: bool = False) -> ModelBundle:
         """Load a version's bundle, downloading it unless it is there already.
+
+        Parameters
+        ----------
+        original
+            As its files have it, without the threshold that the version may have instead.
 
         Raises
         ------
         BundleError
             If its files differ from its manifest, or its manifest from the one registered.
+        TrackingError
+            If the version's threshold is damaged, or the store does not give the files.
         """
-        folder = bundle_folder(version.key)
+        choice = None if original else version.choice
+        folder = bundle_folder(version.files)
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, self._explained():
@@ -201,10 +226,10 @@ class Registry(Store):
             bundle = ModelBundle.load(folder)
             if seal(folder) != version.tags.get("bundle_sha256", seal(folder)):
                 raise BundleError(f"{folder}: is not the bundle that was registered")
-            return bundle
         except FraudrayError:
             shutil.rmtree(folder, ignore_errors=True)  # a damaged copy: fetch anew next time
             raise
+        return bundle if choice is None else bundle.with_choice(choice)
 
     def _select(self) -> None:
         """Tell MLflow's functions, which know no client, which store is meant."""
@@ -212,32 +237,37 @@ class Registry(Store):
         mlflow.set_registry_uri(self.uri)
 
     def _version(self, found: Any, champion: str | None) -> Version:
+        files = _hex(f"{self.uri} {found.source}", 16)
+        choice = found.tags.get(_CHOICE)
         return Version(
             model=found.name,
             version=str(found.version),
-            key=sha256(f"{self.uri} {found.source}".encode()).hexdigest()[:16],
+            key=files if choice is None else f"{files}-{_hex(choice, 8)}",
             run_id=found.run_id,
             champion=str(found.version) == champion,
             created=found.creation_timestamp / 1000,
             tags=dict(found.tags),
         )
 
-    def _alias(self, model: str, alias: str) -> str | None:
-        found = self._client.search_registered_models(f"name = '{model}'")
-        version = found[0].aliases.get(alias) if found else None
-        return None if version is None else str(version)
+    def _registered(self, model: str) -> RegisteredModel | None:
+        """A model with its aliases and tags, if there is one: the cheapest thing to ask for."""
+        try:
+            return self._client.get_registered_model(model)
+        except MlflowException as error:
+            missing = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+            if missing and not self._away(error):
+                return None
+            raise
 
-    def _stack(self, model: str) -> list[str]:
-        with self._explained():
-            tags = self._client.get_registered_model(model).tags
-        return list(json.loads(tags.get(_STACK, "[]")))
 
-    def _crown(self, model: str, stack: list[str], reason: str) -> None:
-        with self._explained():
-            # The alias is the truth; if this is cut off, the rest is only the story of it.
-            self._client.set_registered_model_alias(model, CHAMPION, stack[-1])
-            self._client.set_registered_model_tag(model, _STACK, json.dumps(stack[-100:]))
-            self._client.set_model_version_tag(model, stack[-1], "decision", reason)
+def alias_of(registered: RegisteredModel | None, alias: str) -> str | None:
+    """The version that bears an alias, if there is one."""
+    version = registered.aliases.get(alias) if registered else None
+    return None if version is None else str(version)
+
+
+def _hex(text: str, digits: int) -> str:
+    return sha256(text.encode()).hexdigest()[:digits]
 
 
 def signature(spec: DatasetSpec) -> ModelSignature:
