@@ -130,7 +130,7 @@ def test_a_latency_falls_between_the_edges_of_its_bucket(seconds: float) -> None
 
 
 def test_a_name_is_used_once(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(FraudrayError, match="one.count: .* cannot be written: File exists"):
+    with pytest.raises(FraudrayError, match=r"one\.count: .* cannot be written: File exists"):
         Ledger("one", tmp_path)
     ledger.close()
     Ledger("one", tmp_path).close()
@@ -139,7 +139,7 @@ def test_a_name_is_used_once(ledger: Ledger, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        FraudrayError, match="count of decisions cannot be written: Not a dir|File exists"
+        FraudrayError, match=r"count of decisions cannot be written: Not a dir|File exists"
     ):
         Ledger("one", tmp_path / "file")
 
