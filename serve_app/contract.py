@@ -1,31 +1,63 @@
 """What a request and an answer look like, derived from the DatasetSpec.
 
 The same document serves validation, the OpenAPI page and the form of the page for people.
+
+A body that is right goes straight from JSON to columns, one call of pydantic's parser for all of
+it. Only one that is not is read again, payment by payment, to name everything wrong with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
+import numpy as np
 import pydantic
 import pydantic_core
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from training.errors import FraudrayError
+from serve_app.orders import (
+    Feedback,
+    NewChallenger,
+    NewThreshold,
+    Promote,
+    Rollback,
+    read_body,
+    read_feedback,
+)
+from serve_app.problems import (
+    MAX_PROBLEMS,
+    BadRequest,
+    Problem,
+    in_fields,
+    parsed,
+    problem,
+    problem_text,
+    repeated,
+)
 from training.spec import TEXT_LIMIT, Column, DatasetSpec
 
+if TYPE_CHECKING:
+    from training.data import Columns
+
+__all__ = [
+    "MAX_FIELDS", "MAX_PAYMENTS", "MAX_PROBLEMS", "Answer", "BadRequest", "Explained", "Feedback",
+    "NewChallenger", "NewThreshold", "PaymentContract", "Problem", "Promote", "Reason", "Record",
+    "Rollback", "answer_json", "answers_json", "form_fields", "problem_text", "read_body",
+    "read_feedback",
+]  # fmt: skip
+
 MAX_PAYMENTS = 10_000
-"""Payments in one request."""
+"""Payments in one request of JSON."""
 
 MAX_FIELDS = 100
 """Fields in one payment."""
 
-MAX_PROBLEMS = 1000
-"""Problems named in one answer."""
-
 Record = dict[str, Any]
+
+_ONE = "one payment as a JSON object"
+_LIST = f"a JSON list of 1 to {MAX_PAYMENTS:,} payments"
 
 
 class Answer(TypedDict):
@@ -41,101 +73,163 @@ class Answer(TypedDict):
     model_version: str
 
 
-class Problem(TypedDict):
-    """One thing wrong with a request: which payment of a list, which field, and what was wanted."""
+class Reason(TypedDict):
+    """One field's part in an answer; see `training.explain.Reason`."""
 
-    payment: int
     field: str
-    expectation: str
-    value: Any
+    value: float | str | None
+    contribution: float
+    text: str
 
 
-class BadRequest(FraudrayError):
-    """A request that breaks the contract, with every problem found."""
+class Explained(Answer):
+    """An answer with what moved it, the largest contribution first."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__()
-        self.problems = list(problems)
-
-    def __str__(self) -> str:
-        return "; ".join(map(problem_text, self.problems))
+    reasons: list[Reason]
 
 
 class PaymentContract:
     """Reads request bodies of one spec.
 
     Columns that are not features, such as a timestamp, may be sent and are not used; any other
-    field is refused, since it is most likely a misspelt one.
+    field is refused, since it is most likely a misspelt one. So is a field that is there twice.
+
+    Attributes
+    ----------
+    payment
+        The type of one payment, for pydantic.
     """
 
     def __init__(self, spec: DatasetSpec) -> None:
+        from training.convert import text_or_none  # pandas comes with it, and clients need none
+
         self.spec = spec
-        # The models of pydantic have attributes of their own, which a column may be named like.
-        fields: dict[str, Any] = {
-            f"column_{i}": _field(name, c) for i, (name, c) in enumerate(spec.columns.items())
-        }
-        config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-        self.payment = pydantic.create_model("Payment", __config__=config, **fields)
-        self._adapter: TypeAdapter[Any] = TypeAdapter(self.payment)
+        self.payment = _payment(spec, exact=True)
+        self._exact: TypeAdapter[Record] = TypeAdapter(self.payment)
+        # What is missing or unknown is found by counting: a hostile body may have a million of it,
+        # and pydantic makes a problem of each.
+        quick = _payment(spec, exact=False)
+        self._one: TypeAdapter[Record] = TypeAdapter(quick)
+        several = Field(min_length=1, max_length=MAX_PAYMENTS)
+        self._many: TypeAdapter[list[Record]] = TypeAdapter(
+            Annotated[list[quick], FailFast(), several]  # type: ignore[arg-type,valid-type]
+        )
+        self._expectations = {name: c.expectation for name, c in spec.columns.items()}
+        self._inputs = [(name, c.type == "category") for name, c in spec.inputs.items()]
+        self._required = {name for name, column in spec.columns.items() if column.required}
+        self._text_or_none = text_or_none
 
-    def read(self, body: bytes) -> tuple[list[Record], bool]:
-        """Check a JSON body.
-
-        Returns
-        -------
-        records : list of dict
-            The payments.
-        many : bool
-            Whether the body was a list.
+    def one(self, body: bytes) -> Columns:
+        """Read a JSON object: columns of shape (1,), one for every input of the spec.
 
         Raises
         ------
         BadRequest
             Naming every bad field, what was expected and what it held.
         """
+        return self._columns(self._records(body, many=False))
+
+    def many(self, body: bytes) -> Columns:
+        """Read a JSON list of n payments: columns of shape (n,), one for every input of the spec.
+
+        Raises
+        ------
+        BadRequest
+            Naming every bad field, what was expected and what it held.
+        """
+        return self._columns(self._records(body, many=True))
+
+    def _records(self, body: bytes, *, many: bool) -> list[Record]:
         try:
-            content = pydantic_core.from_json(body)
-        except ValueError as error:
-            raise BadRequest([_problem(0, "", f"JSON ({error})", None)]) from None
-        many = isinstance(content, list)
+            read = self._many.validate_json(body) if many else [self._one.validate_json(body)]
+        except pydantic.ValidationError:
+            return self._one_by_one(body, many=many)
+        if _nothing_passed_over(body, read) and all(map(self._required.issubset, read)):
+            return read
+        return self._one_by_one(body, many=many)
+
+    def _one_by_one(self, body: bytes, *, many: bool) -> list[Record]:
+        """Read a body in the way that finds every problem."""
+        content = parsed(body)
+        if isinstance(content, list) is not many:
+            raise BadRequest([problem(0, "", _LIST if many else _ONE, content)])
         payments = content if many else [content]
         if not 1 <= len(payments) <= MAX_PAYMENTS:
-            wanted = f"1 to {MAX_PAYMENTS:,} payments"
-            raise BadRequest([_problem(0, "", wanted, len(payments))])
-        records, problems = [], []
-        for number, payment in enumerate(payments):
-            try:
-                records.append(self._adapter.validate_python(payment).model_dump(by_alias=True))
-            except pydantic.ValidationError as error:
-                problems += self._problems(number, payment, error)
-                if len(problems) > MAX_PROBLEMS:
-                    break  # a caller who sends this is not helped by more
-        if problems:
-            raise BadRequest(problems[:MAX_PROBLEMS])
-        return records, many
-
-    def _problems(
-        self, number: int, payment: Any, error: pydantic.ValidationError
-    ) -> list[Problem]:
-        if not isinstance(payment, dict):
-            wanted = "one payment as a JSON object, or a list of them"
-            return [_problem(number, "", wanted, payment)]
-        if len(payment) > MAX_FIELDS:
-            return [_problem(number, "", f"at most {MAX_FIELDS} fields", len(payment))]
-        # A field that may be of two types is refused once for each.
-        found = {}
-        for e in error.errors(include_url=False):
-            name = str(e["loc"][0])
-            column = self.spec.columns.get(name)
-            value = e["input"]
-            if column is None:
-                wanted = f"no such field; there are {', '.join(self.spec.columns)}"
-            elif e["type"] == "missing":
-                wanted, value = f"{column.expectation}; the field is required", None
+            number = f"1 to {MAX_PAYMENTS:,} payments"
+            raise BadRequest([problem(0, "", number, len(payments))])
+        twice = repeated(body)
+        records: list[Record] = []
+        problems: list[Problem] = []
+        for place, payment in enumerate(payments):
+            if not isinstance(payment, dict):
+                problems.append(problem(place, "", _ONE, payment))
+            elif len(payment) > MAX_FIELDS:
+                fields = f"at most {MAX_FIELDS} fields"
+                problems.append(problem(place, "", fields, len(payment)))
             else:
-                wanted = column.expectation
-            found[name] = _problem(number, name, wanted, value)
-        return list(found.values())
+                found = twice.get(place, {})
+                try:
+                    records.append(self._exact.validate_python(payment))
+                except pydantic.ValidationError as error:
+                    found |= in_fields(place, error.errors(include_url=False), self._expectations)
+                problems += found.values()
+            if len(problems) > MAX_PROBLEMS:
+                break  # a caller who sends this is not helped by more
+        if problems:
+            raise BadRequest(problems)
+        return records
+
+    def _columns(self, records: list[Record]) -> Columns:
+        """What `training.data.columns_of` gives, but quick: each text is looked at once."""
+        columns: Columns = {}
+        for name, textual in self._inputs:
+            values = [record.get(name) for record in records]
+            if textual:
+                meant = {value: self._text_or_none(value) for value in set(values)}
+                columns[name] = np.array([meant[value] for value in values], object)
+            else:
+                columns[name] = np.array(values, np.float64)  # None becomes NaN, True becomes 1
+        return columns
+
+
+def answer_json(
+    request_id: str, version: str, threshold: float, probability: float, decision: int
+) -> bytes:
+    """One `Answer` as JSON; its numbers read back exactly."""
+    return pydantic_core.to_json(
+        Answer(
+            request_id=request_id,
+            decision=int(decision),
+            probability=probability,
+            threshold=threshold,
+            model_version=version,
+        )
+    )
+
+
+def answers_json(
+    request_id: str,
+    version: str,
+    threshold: float,
+    probability: NDArray[np.float64],
+    decision: NDArray[np.int8],
+) -> bytes:
+    """A list of `Answer` as JSON; its numbers read back exactly.
+
+    Parameters
+    ----------
+    probability, decision
+        Shape (n,), n of 1 or more.
+    """
+    # Answers to one request differ in two values only, so the rest is written once.
+    before = b'{"request_id":%b,"decision":' % pydantic_core.to_json(request_id)
+    either = tuple(before + b'%d,"probability":' % value for value in (0, 1))
+    after = b',"threshold":%b,"model_version":%b}' % tuple(
+        map(pydantic_core.to_json, (threshold, version))
+    )
+    numbers = pydantic_core.to_json(probability.tolist())[1:-1].split(b",")
+    answers = [either[d] + p for d, p in zip(decision.tolist(), numbers, strict=True)]
+    return b"[%b%b]" % ((after + b",").join(answers), after)
 
 
 def form_fields(spec: DatasetSpec) -> list[dict[str, Any]]:
@@ -146,13 +240,17 @@ def form_fields(spec: DatasetSpec) -> list[dict[str, Any]]:
     ]
 
 
-def problem_text(problem: Problem) -> str:
-    """One problem in a line for people."""
-    held = "" if problem["value"] is None else f", is {problem['value']!r}"
-    return f"{problem['field'] or 'the request'}: {problem['expectation']}{held}"
+def _payment(spec: DatasetSpec, *, exact: bool) -> Any:
+    """The type of a payment; not exact, it lets fields be absent and passes over unknown ones."""
+    fields = {
+        name: _field(c) if exact and c.required else NotRequired[_field(c)]
+        for name, c in spec.columns.items()
+    }
+    config = ConfigDict(extra="forbid" if exact else "ignore", strict=True, allow_inf_nan=False)
+    return with_config(config)(TypedDict("Payment", fields))  # type: ignore[operator]
 
 
-def _field(name: str, column: Column) -> tuple[Any, Any]:
+def _field(column: Column) -> Any:
     kind: Any
     match column.type:
         case "number":
@@ -167,29 +265,27 @@ def _field(name: str, column: Column) -> tuple[Any, Any]:
             kind = Annotated[str, Field(max_length=TEXT_LIMIT)]
     unit = f" [{column.unit}]" if column.unit else ""
     about = Field(
-        default=... if column.required else None,
-        alias=name,
         description=f"{column.description}{unit}",
         examples=None if column.example is None else [column.example],
     )
-    return kind | None, about
+    return Annotated[kind | None, about]
 
 
 def _whole(value: float) -> float:
     # multiple_of, which the OpenAPI document shows, forgives what is off by a little.
-    if value != int(value):
+    if not value.is_integer():
         raise ValueError("not whole")
     return value
 
 
-def _problem(payment: int, field: str, expectation: str, value: Any) -> Problem:
-    return Problem(payment=payment, field=field[:100], expectation=expectation, value=_short(value))
+def _nothing_passed_over(body: bytes, records: list[Record]) -> bool:
+    """Whether it is sure that no field is unknown or there twice.
 
-
-def _short(value: Any) -> Any:
-    """A value as an answer can carry it: not at length, and NaN, which JSON lacks, as text."""
-    if isinstance(value, str):
-        return value[:100]
-    if value is None or (isinstance(value, int | float) and abs(value) < 1e18):
-        return value
-    return repr(value)[:100]
+    Every field has a colon. If there are no more colons than fields that were read, and in their
+    texts, none was passed over.
+    """
+    more = body.count(b":") - sum(map(len, records))
+    if more and b"\\" not in body:
+        texts = (v for record in records for v in record.values() if isinstance(v, str))
+        more -= sum(text.count(":") for text in texts)
+    return not more
