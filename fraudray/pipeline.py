@@ -119,7 +119,8 @@ def publish(
     promote
         As `tuning.select.gate` takes it.
     """
-    before = next((v for v in tracking.versions(model) if v.run_id == run), None)
+    # The oldest: a threshold set later made further versions of the same run.
+    before = next((v for v in reversed(tracking.versions(model)) if v.run_id == run), None)
     if before is not None and before.champion:
         reason = before.tags.get("decision", "promoted before it could be told why")
         tracking.note(before, {"decision": reason})

@@ -76,6 +76,32 @@ class Curve:
             rows=len(label),
         )
 
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Curve:
+        """Read what `frame` wrote; `cost` is in the money of the policy it was made for."""
+        hits, alarms = (
+            frame[name].to_numpy(np.int64) for name in ("true_positives", "false_positives")
+        )
+        rows = int(hits[-1] + alarms[-1])  # the last threshold alerts on every row
+        return cls(
+            threshold=frame["threshold"].to_numpy(np.float64),
+            true_positives=hits,
+            false_positives=alarms,
+            cost=frame["cost_per_10000"].to_numpy(np.float64) * rows / 10_000,
+            frauds=int(hits[-1]),
+            rows=rows,
+        )
+
+    def at(self, threshold: float) -> int:
+        """Position of the curve's threshold with the same alerts as any other threshold.
+
+        Scores are known again from the midpoints, but for the last digits.
+        """
+        doubled = 2 * self.threshold[:0:-1]  # lowest score first, then sums of two neighbours
+        sign = np.where(np.arange(len(doubled)) % 2, -1.0, 1.0)
+        scores = sign * np.cumsum(sign * doubled)
+        return int(np.count_nonzero(scores >= threshold))
+
     @property
     def alerts(self) -> NDArray[np.int64]:
         """Rows at or above each threshold."""

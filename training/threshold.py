@@ -39,6 +39,7 @@ _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _POLICY = re.compile(
     rf"(?P<name>max-f1)|(?P<beta>max-fbeta)=(?P<b>{_NUMBER})"
     rf"|(?P<floor>recall|precision)>=(?P<f>{_NUMBER})|(?P<budget>alert-rate)<=(?P<a>{_NUMBER})"
+    rf"|(?P<fixed>threshold)=(?P<t>{_NUMBER})"
 )
 # A column may be named with blanks and colons in it: the last colon is the one that divides.
 _MIN_COST = re.compile(
@@ -114,7 +115,8 @@ class Policy:
     `max-f1`, `max-fbeta=B`, `recall>=R` (best precision with at least that recall),
     `precision>=P` (best recall with at least that precision), `alert-rate<=A` (best recall with at
     most that share of alerts), `min-cost` (least cost, as the spec has it), `min-cost=MISSED:ALARM`
-    (as given here) and `min-cost=COLUMN:ALARM` (a missed fraud costs what that column says of it).
+    (as given here), `min-cost=COLUMN:ALARM` (a missed fraud costs what that column says of it) and
+    `threshold=T` (that one, whatever the rows say).
     Numbers are decimal, as in 200, .5 or 1e3. In front of the colon whatever is no such number is
     a column; one that is called like a number has to be named by the spec's costs.
 
@@ -148,10 +150,11 @@ class Policy:
             raise UsageError(
                 f"no threshold policy {text!r}; there are max-f1, max-fbeta=2, recall>=0.9, "
                 f"precision>=0.5, alert-rate<=0.01, min-cost, min-cost=200:5 (of a missed fraud "
-                f"and of a false alarm) and min-cost=amount:5 (with your own numbers and column)"
+                f"and of a false alarm), min-cost=amount:5 (with your own numbers and column) and "
+                f"threshold=0.5"
             )
-        kind = next(filter(None, map(found.group, ("name", "beta", "floor", "budget"))))
-        value = float(next(filter(None, map(found.group, "bfa")), "1"))
+        kind = next(filter(None, map(found.group, ("name", "beta", "floor", "budget", "fixed"))))
+        value = float(next(filter(None, map(found.group, "bfat")), "1"))
         if not 0 < value <= MOST_BETA or (kind not in ("max-f1", "max-fbeta") and value > 1):
             most = MOST_BETA if kind == "max-fbeta" else 1
             raise UsageError(
@@ -244,6 +247,8 @@ class Policy:
                 allowed = curve.precision >= self.value
             case "alert-rate":
                 allowed = curve.alerts / curve.rows <= self.value
+            case "threshold":
+                allowed = np.arange(len(goal)) == curve.at(self.value)
             case _:
                 goal = (curve.cost <= curve.cost.min() * (1 + _SAME_COST)).astype(float)
         if not (met := bool(allowed.any())):
@@ -251,7 +256,7 @@ class Policy:
         best = int(np.argmax(np.where(allowed, goal, -1.0)))
         return Choice(
             policy=self.text,
-            threshold=float(curve.threshold[best]),
+            threshold=self.value if self.kind == "threshold" else float(curve.threshold[best]),
             precision=float(curve.precision[best]),
             recall=float(curve.recall[best]),
             f1=float(curve.f_score()[best]),

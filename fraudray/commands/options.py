@@ -82,7 +82,8 @@ policy_option = option(
     "--policy", default="max-f1", metavar="POLICY",
     help="How the threshold is chosen: max-f1, max-fbeta=2, 'recall>=0.9', 'precision>=0.5', "
          "'alert-rate<=0.01', min-cost (the spec's costs), min-cost=100:5 (of a missed fraud and "
-         "a false alarm) or min-cost=amount:5 (a missed fraud costs what that column says).",
+         "a false alarm), min-cost=amount:5 (a missed fraud costs what that column says), or "
+         "threshold=0.5 itself.",
 )  # fmt: skip
 registered_option = option(
     "--registered-model", metavar="NAME", callback=name_of,

@@ -273,8 +273,10 @@ def test_a_card_states_what_intervals_do_not_know(content: Content) -> None:
     assert "Intervals know only rows like these." in text
 
 
-@pytest.mark.parametrize("policy", ["max-f1", "max-fbeta=2", "recall>=0.9", "precision>=0.5",
-                                    "alert-rate<=0.01", "min-cost=200:7"])  # fmt: skip
+@pytest.mark.parametrize(
+    "policy", ["max-f1", "max-fbeta=2", "recall>=0.9", "precision>=0.5", "alert-rate<=0.01",
+               "min-cost=200:7", "threshold=0.5"],
+)  # fmt: skip
 def test_every_policy_is_told_in_words(content: Content, policy: str) -> None:
     text = joined(
         card.markdown(replace(content, choice=replace(content.choice, policy=policy, met=False)))
@@ -285,6 +287,13 @@ def test_every_policy_is_told_in_words(content: Content, policy: str) -> None:
     assert ("costs 200, an alert on a legitimate payment 7." in text) == (
         policy == "min-cost=200:7"
     )
+
+
+def test_a_threshold_set_later_is_told_beside_the_one_that_was_measured(content: Content) -> None:
+    later = replace(content, choice=replace(content.choice, threshold=0.987))
+
+    assert "This threshold was set after the model was made" in joined(card.markdown(later))
+    assert "was set after" not in joined(card.markdown(content))
 
 
 def test_a_card_of_little_says_so(content: Content) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training.errors import DataRefused, UsageError
 from training.spec import Costs, DatasetSpec
-from training.threshold import DEFAULT_POLICY, Curve, Policy, missed_costs
+from training.threshold import DEFAULT_POLICY, Choice, Curve, Policy, missed_costs
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
@@ -346,6 +348,27 @@ def test_spaces_and_a_missing_zero_do_no_harm(text: str) -> None:
     assert (Policy.parse(text).kind, Policy.parse(text).value) == ("recall", 0.9)
 
 
+@given(rows=scored_rows(), threshold=st.floats(1e-6, 1))
+def test_a_threshold_given_is_taken_and_counted_on_a_curve_that_was_kept(
+    rows: tuple[Labels, Scores, Scores], threshold: float
+) -> None:
+    label, score, missed = rows
+    # Scores are known again from midpoints, to some digits.
+    assume((np.abs(score - threshold) > 1e-9).all())
+    kept = io.StringIO()
+    Curve.of(label, score, missed=missed, alarm=ALARM).frame().to_csv(kept, index=False)
+    kept.seek(0)
+
+    choice = Policy.parse(f"threshold={threshold!r}").choose(Curve.from_frame(pd.read_csv(kept)))
+
+    point = _point(label, score, missed, threshold)
+    assert (choice.threshold, choice.met) == (threshold, True)
+    assert (choice.precision, choice.recall) == (float(point.precision), float(point.recall))
+    assert choice.alerts_per_10000 == pytest.approx(point.alerts / point.rows * 10_000)
+    assert choice.cost_per_10000 == pytest.approx(float(point.cost) / point.rows * 10_000)
+    assert Choice.from_json(choice.to_json()) == choice
+
+
 def test_the_default_policy_is_one() -> None:
     assert Policy.parse(DEFAULT_POLICY).kind == "max-f1"
 
@@ -358,6 +381,7 @@ def test_the_default_policy_is_one() -> None:
         "alert-rate<=1_0", "min-cost=", "min-cost=5", "min-cost=amount", "min-cost=:5",
         "min-cost=100:", "min-cost=100:fee", "min-cost=100:1_000", "min-cost=100:1.0.0",
         "min-cost=100:nan", "min-cost<=5", "max-fbeta", "max-f1 max-f1",
+        "threshold", "threshold>=0.5", "threshold=nan",
     ],
 )  # fmt: skip
 def test_a_text_that_is_no_policy_is_refused_with_those_there_are(text: str) -> None:
@@ -368,7 +392,7 @@ def test_a_text_that_is_no_policy_is_refused_with_those_there_are(text: str) -> 
 @pytest.mark.parametrize(
     "text",
     ["recall>=0", "recall>=-1", "recall>=1.1", "precision>=2", "precision>=1e999",
-     "alert-rate<=0.0", "max-fbeta=0", "max-fbeta=1e4"],
+     "alert-rate<=0.0", "max-fbeta=0", "max-fbeta=1e4", "threshold=0", "threshold=1.1"],
 )  # fmt: skip
 def test_a_number_out_of_range_is_refused_with_its_limit(text: str) -> None:
     with pytest.raises(UsageError, match="must be above 0"):

@@ -149,6 +149,17 @@ def _decides(bundle: CardContent) -> list[str]:
         f"{choice.cost_per_10000:,.0f} per 10,000 payments{currency}.",
         f"A fraud let through costs {missed}, an alert on a legitimate payment "
         f"{costs.false_alarm:g}{currency}.",
+        *_set_later(bundle),
+    ]
+
+
+def _set_later(bundle: CardContent) -> list[str]:
+    tested = bundle.evaluation["test"]["threshold"]
+    if tested == bundle.choice.threshold:
+        return []
+    return [
+        f"This threshold was set after the model was made. What the test rows show here, they show "
+        f"at the one it was made with, {tested:.4g}."
     ]
 
 
@@ -161,6 +172,7 @@ def _policy(text: str) -> str:
         "precision": f"the best recall at a precision of at least {policy.value:g}",
         "alert-rate": f"the best recall with alerts on at most {policy.value:.4%} of payments",
         "min-cost": "the lowest cost",
+        "threshold": "been set by hand, not chosen",
     }[policy.kind]
 
 

@@ -246,10 +246,10 @@ def line_of(before: Iterable[str], changes: Iterable[Change]) -> list[str]:
     """
     line = list(before)
     for change in reversed(list(changes)):
-        if change.action == "rollback" and change.version in line:
-            while line[-1] != change.version:
+        if change.action == "rollback":
+            while line and line[-1] != change.version:
                 line.pop()
-        elif line[-1:] != [change.version]:
+        if line[-1:] != [change.version]:
             line.append(change.version)
     return line
 
