@@ -150,7 +150,9 @@ class Attempts(Generic[T]):
     def _told(self, response: httpx.Response, said: str) -> str:
         about = said or response.text[:200]
         place = f"{self._asked.method} {self._url}{self._asked.path}"
-        return printable(f"{place} answered {response.status_code}: {about}")
+        known = response.headers.get("x-request-id")  # what its log calls it
+        request = f" (request {known})" if known else ""
+        return printable(f"{place} answered {response.status_code}: {about}{request}")
 
 
 def _problems(response: httpx.Response) -> list[Problem]:

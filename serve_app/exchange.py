@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ def predict_table(
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    headers = _headers(request_id, sticky_key) | {"Content-Type": ARROW, "Accept": ARROW}
+    headers = _headers(request_id, sticky_key, ARROW)
     return Exchange("POST", "/v1/predict/batch", read, sink.getvalue().to_pybytes(), headers)
 
 
@@ -154,7 +155,7 @@ def feedback_many(labels: Sequence[Record]) -> Exchange[int]:
     If some name a request that is not known, the others are recorded all the same, and the
     `problems` of the ServiceError (404) say which.
     """
-    return Exchange("POST", "/v1/feedback", _recorded, _json(list(labels)))
+    return Exchange("POST", "/v1/feedback", _recorded, _json(list(labels)), _headers())
 
 
 def health() -> Exchange[bool]:
@@ -215,16 +216,22 @@ def history() -> Exchange[list[dict[str, Any]]]:
 
 
 def _order(name: str, content: Record) -> Exchange[dict[str, Any]]:
-    return Exchange("POST", f"/v1/admin/{name}", _object, _json(content), repeatable=False)
+    path = f"/v1/admin/{name}"
+    return Exchange("POST", path, _object, _json(content), _headers(), repeatable=False)
 
 
-def _headers(request_id: str | None, sticky_key: str | None) -> dict[str, str]:
-    headers = {"X-Request-ID": request_id, "X-Sticky-Key": sticky_key}
-    for name, value in headers.items():
+def _headers(
+    request_id: str | None = None, sticky_key: str | None = None, kind: str = JSON
+) -> dict[str, str]:
+    headers = {"Content-Type": kind}
+    for name, value in (("X-Request-ID", request_id), ("X-Sticky-Key", sticky_key)):
+        if value is None:
+            continue
         # The service would put an id of its own in the place of one that it cannot take.
-        if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,128}", value):
+        if not re.fullmatch(r"[\x21-\x7e]{1,128}", value):
             raise UsageError(f"{name} {value!r}: expected 1 to 128 visible ASCII characters")
-    return {name: value for name, value in headers.items() if value is not None}
+        headers[name] = value
+    return headers
 
 
 def _json(content: Any) -> bytes:

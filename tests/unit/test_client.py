@@ -17,9 +17,14 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serve_app import exchange
+from serve_app.attempts import FIRST_PAUSE, LONGEST_WAIT, Attempts, Done
 from serve_app.client import (
     DEFAULT_URL,
     AsyncClient,
@@ -78,7 +83,7 @@ def talks_nonsense(request: BaseHTTPRequestHandler) -> None:
 
 
 def dawdles(request: BaseHTTPRequestHandler) -> None:
-    time.sleep(0.6)
+    time.sleep(0.4)
     answers(200, ANSWER)(request)
 
 
@@ -207,17 +212,18 @@ def test_every_client_has_every_method_that_is_checked_here_and_both_the_same() 
         assert ours.__doc__
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda e: e[0])
+@pytest.mark.parametrize("asked", EXCHANGES, ids=lambda e: e[0])
 def test_what_is_asked_is_sent_and_what_is_answered_returned(
-    exchange: Any, ask: Ask, server: Server
+    asked: Any, ask: Ask, server: Server
 ) -> None:
-    name, args, kwargs, answer, line, sent = exchange
+    name, args, kwargs, answer, line, sent = asked
 
     assert ask([answers(200, answer)], name, *args, **kwargs, settings={"key": SECRET}) == answer
 
-    ((asked, headers, body),) = server.requests
-    assert asked == line
+    ((got, headers, body),) = server.requests
+    assert got == line
     assert (json.loads(body) if body else None) == sent
+    assert headers.get("content-type") == (None if sent is None else "application/json")
     assert headers["authorization"] == f"Bearer {SECRET}"
 
 
@@ -233,7 +239,8 @@ def test_labels_are_told_one_or_many_at_once(ask: Ask, server: Server) -> None:
         [{"request_id": "q", "label": 0}],
     ]
     with pytest.raises(ServiceError, match="numItems: a number") as caught:
-        ask([refuses(404)], "feedback", "unknown", 0)
+        ask([refuses(404, X_Request_ID="r-9")], "feedback", "unknown", 0)
+    assert str(caught.value).endswith("(request r-9)")
     assert (caught.value.status, caught.value.problems) == (404, [PROBLEM])
 
 
@@ -289,31 +296,31 @@ def test_what_is_no_json_is_not_sent(bad: Any, ask: Ask, server: Server) -> None
 def test_a_service_that_is_away_for_a_moment_is_asked_again(
     away: str, ask: Ask, server: Server
 ) -> None:
-    assert ask([AWAY[away], AWAY[away], GOOD], "predict_one", PAYMENT) == ANSWER
-    assert len(server.requests) == 3
+    assert ask([AWAY[away], GOOD], "predict_one", PAYMENT) == ANSWER
+    assert len(server.requests) == 2
     assert len({body for _, _, body in server.requests}) == 1
 
 
-@pytest.mark.parametrize("exchange", REPEATED, ids=lambda e: e[0])
-def test_every_question_is_asked_again(exchange: Any, ask: Ask, server: Server) -> None:
-    name, args, kwargs, answer, *_ = exchange
+@pytest.mark.parametrize("asked", REPEATED, ids=lambda e: e[0])
+def test_every_question_is_asked_again(asked: Any, ask: Ask, server: Server) -> None:
+    name, args, kwargs, answer, *_ = asked
 
     assert ask([AWAY["502"], answers(200, answer)], name, *args, **kwargs) == answer
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("away", AWAY)
-@pytest.mark.parametrize("exchange", ORDERS[:1], ids=lambda e: e[0])
-def test_an_order_is_given_once(exchange: Any, away: str, ask: Ask, server: Server) -> None:
+@pytest.mark.parametrize("asked", ORDERS[:1], ids=lambda e: e[0])
+def test_an_order_is_given_once(asked: Any, away: str, ask: Ask, server: Server) -> None:
     with pytest.raises(ServiceError):
-        ask([AWAY[away], GOOD], exchange[0], *exchange[1], **exchange[2])
+        ask([AWAY[away], GOOD], asked[0], *asked[1], **asked[2])
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("exchange", ORDERS, ids=lambda e: e[0])
-def test_every_order_is_given_once(exchange: Any, ask: Ask, server: Server) -> None:
+@pytest.mark.parametrize("asked", ORDERS, ids=lambda e: e[0])
+def test_every_order_is_given_once(asked: Any, ask: Ask, server: Server) -> None:
     with pytest.raises(ServiceError, match="503"):
-        ask([AWAY["503"], GOOD], exchange[0], *exchange[1], **exchange[2])
+        ask([AWAY["503"], GOOD], asked[0], *asked[1], **asked[2])
     assert len(server.requests) == 1
 
 
@@ -348,10 +355,10 @@ def test_a_retry_after_that_says_nothing_is_passed_over(
 
 def test_a_slow_answer_is_not_waited_for_longer_than_asked(ask: Ask, server: Server) -> None:
     begun = time.monotonic()
-    with pytest.raises(ServiceError, match=r"none within 0\.2 seconds") as caught:
-        ask([dawdles], "predict_one", PAYMENT, settings={"timeout": 0.2})
+    with pytest.raises(ServiceError, match=r"none within 0\.1 seconds") as caught:
+        ask([dawdles], "predict_one", PAYMENT, settings={"timeout": 0.1})
 
-    assert time.monotonic() - begun < 0.55
+    assert time.monotonic() - begun < 0.38
     assert caught.value.status is None
     assert len(server.requests) == 1
     assert ask([dawdles], "predict_one", PAYMENT) == ANSWER
@@ -439,6 +446,39 @@ def test_a_body_that_cannot_be_unpacked_or_that_a_terminal_obeys_is_a_failure(as
     with pytest.raises(ServiceError, match=r"500: \\x1b\[2Jboo\\nmore") as caught:
         ask([answers(500, b"\x1b[2Jboo\nmore")], "model", settings={"retries": 0})
     assert str(caught.value).isprintable()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["detail", "recorded", "payment", "field"]) | st.text(), inner
+    ),
+)  # fmt: skip
+
+
+@given(
+    status=st.integers(200, 599),
+    body=st.binary() | JSON_VALUES.map(lambda value: json.dumps(value).encode()),
+    wait=st.text(st.characters(max_codepoint=126, min_codepoint=32)),
+    name=st.sampled_from(["predict", "model", "feedback", "ready"]),
+)
+def test_whatever_is_answered_is_an_answer_a_pause_or_an_error_in_one_line(
+    status: int, body: bytes, wait: str, name: str
+) -> None:
+    args: Any = {"predict": ([PAYMENT],), "feedback": ("r", 1)}.get(name, ())
+    attempts = Attempts[Any](getattr(exchange, name)(*args), "http://h", 30, 4)
+    response = httpx.Response(status, content=body, headers={"Retry-After": wait})
+    verdict: Any
+    try:
+        verdict = attempts.judge(response)
+    except ServiceError as error:
+        verdict = error
+
+    if isinstance(verdict, ServiceError):
+        assert verdict.status == status
+        assert str(verdict).isprintable()
+    else:
+        assert isinstance(verdict, Done) or 0 < verdict <= FIRST_PAUSE + LONGEST_WAIT
 
 
 def test_the_key_of_the_environment_is_shown(
