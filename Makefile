@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep lock clean
+.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep bench-serving lock clean
 
 help:  ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -48,6 +48,9 @@ bench-scoring: setup  ## Speed of scoring, audit and simulator: docs/results/sco
 
 bench-sweep: setup  ## Speed and memory of a sweep beside its peers: docs/results/sweep.md
 	@$(BIN)/python benchmarks/bench_sweep.py
+
+bench-serving: setup  ## Speed of the graph beside its peers, promotions, kills: docs/results/serving.md
+	@$(BIN)/python benchmarks/bench_serving.py
 
 lock:  ## Resolve requirements.txt anew, for every supported Python at once (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
