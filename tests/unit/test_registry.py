@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
+from fraudray.cli import main
 from training.bundle import ModelBundle
 from training.errors import UsageError
 from training.home import bundle_folder
@@ -20,6 +23,7 @@ from training.threshold import Choice
 from training.tracking import Change, Look, Tracking, TrackingError
 from training.tracking.champions import line_of
 
+Run = Callable[..., tuple[int, str, str]]
 MODEL = "fraudray-payments"
 CHOICE = Choice("recall>=0.9", 0.25, 0.5, 0.9, 0.64, True, 100.0, 30.0)
 
@@ -265,6 +269,104 @@ def test_a_model_that_is_not_there_has_nobody(tracking: Tracking) -> None:
     for ask in (tracking.history, tracking.rollback, lambda m: tracking.challenge(m, None)):
         with pytest.raises(TrackingError, match="nobody"):
             ask("nobody")
+
+
+@pytest.fixture
+def fraudray(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line on the store; gives its exit code and what it wrote to both streams."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(["models", *arguments])
+        shown = capsys.readouterr()
+        return int(left.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def test_the_command_line_sets_a_threshold_and_takes_it_back(
+    fraudray: Run, tracking: Tracking, bundle: ModelBundle
+) -> None:
+    tracking.promote(MODEL, "1", "first")
+
+    code, out, _ = fraudray("threshold", "--policy", "recall>=0.9", "--json")
+    assert code == 0
+    told = json.loads(out)
+    champion = tracking.champion(MODEL)
+    assert champion is not None
+    assert told["champion"] == champion.version != "1"
+    choice = tracking.fetch(champion).choice
+    assert (choice.policy, choice.threshold) == ("recall>=0.9", told["threshold"])
+    assert choice.recall >= 0.9
+
+    code, out, err = fraudray("threshold", "--threshold", "0.125")
+    assert (code, out) == (0, "")
+    assert "with the threshold 0.125 (threshold=0.125); a graph that runs follows within" in err
+    assert "On its validation rows: precision" in err
+    champion = tracking.champion(MODEL)
+    assert champion is not None
+    assert tracking.fetch(champion).choice.threshold == 0.125
+
+    assert json.loads(fraudray("rollback", "--json")[1])["champion"] == told["champion"]
+    assert "a graph that runs follows" in fraudray("rollback")[2]
+    champion = tracking.champion(MODEL)
+    assert champion is not None
+    assert tracking.fetch(champion).choice == bundle.choice
+
+    changes = json.loads(fraudray("history", "--json")[1])
+    assert [c["action"] for c in changes] == [
+        "rollback", "rollback", "threshold", "threshold", "promote",
+    ]  # fmt: skip
+    assert all(datetime.fromisoformat(c["at"]).tzinfo for c in changes)
+    assert "rolled back" in fraudray("history")[1]
+
+
+def test_the_command_line_sets_a_challenger(
+    fraudray: Run, tracking: Tracking, four: list[str]
+) -> None:
+    a, b, *_ = four
+    tracking.promote(MODEL, a, "first")
+
+    assert "only watches; a graph that runs follows" in fraudray("challenger", b)[2]
+    assert tracking.look(MODEL) == Look(a, b)
+    assert "challenger" in fraudray("list")[1]
+    assert json.loads(fraudray("challenger", b, "--share", "0.1", "--json")[1]) == {
+        "model": MODEL, "champion": a, "challenger": b, "mode": "share", "share": 0.1,
+    }  # fmt: skip
+    assert "no version challenges" in fraudray("challenger", "--none")[2]
+    assert tracking.look(MODEL) == Look(a)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["threshold"], 2, "either --threshold or --policy"),
+        (["threshold", "--threshold", "0.5", "--policy", "max-f1"], 2, "either"),
+        (["threshold", "--threshold", "0"], 2, "0<x<=1"),
+        (["threshold", "--threshold", "nan"], 2, "threshold=nan"),
+        (["threshold", "--policy", "min-cost=amount:7"], 2, "the amount of every payment"),
+        (["challenger"], 2, "either a VERSION or --none"),
+        (["challenger", "2", "--none"], 2, "either a VERSION or --none"),
+        (["challenger", "2", "--shadow", "--share", "0.5"], 2, "one of"),
+        (["challenger", "--none", "--share", "0.5"], 2, "one of"),
+        (["challenger", "2", "--share", "1.5"], 2, "0<=x<=1"),
+        (["challenger", "2", "--share", "nan"], 2, "expected a number from 0 to 1"),
+        (["challenger", "999"], 1, "no version 999"),
+        (["challenger", "1"], 1, "is the champion"),
+    ],
+)
+def test_the_command_line_refuses_in_a_line(
+    arguments: list[str], code: int, told: str, fraudray: Run, tracking: Tracking
+) -> None:
+    tracking.promote(MODEL, "1", "first")
+
+    left, out, err = fraudray(*arguments)
+
+    assert (left, out) == (code, "")
+    assert told in err
+    assert tracking.look(MODEL) == Look("1")
+    assert len(tracking.versions(MODEL)) == 1
 
 
 @given(orders=st.lists(st.sampled_from(["1", "2", "3", "back"]), max_size=30))
