@@ -89,9 +89,9 @@ class DecisionLog:
             self._pending[ledger] = rows
             with self._reached() as store:
                 self._written += store.append(self.model, delivery)
+                del self._pending[ledger]
                 if now - self._settled > UNDERWAY:
                     self._settle(store, now)
-            del self._pending[ledger]
         return delivery.number
 
     def feedback(self, feedback: Sequence[Feedback]) -> list[Feedback]:
@@ -173,6 +173,7 @@ class DecisionLog:
                 _log.error("decision log: ingresses keep their decisions: %s", away)
             self._away, self._again = str(away), time.monotonic() + PAUSE
             raise
-        if self._away:
+        # A database locked by another can be read all the while.
+        if self._away and not self._pending:
             _log.warning("decision log: the database is back")
             self._away = ""

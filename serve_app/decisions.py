@@ -99,6 +99,9 @@ class DecisionStore:
                 sa.event.listen(self._engine, "connect", _set_up_sqlite)
                 self._insert: Any = sqlite.insert
             case "postgresql":
+                if address.drivername == "postgresql":
+                    # The driver that MLflow's documentation names too, whatever the default is.
+                    address = address.set(drivername="postgresql+psycopg2")
                 try:
                     self._engine = sa.create_engine(
                         address, pool_pre_ping=True, connect_args={"connect_timeout": _PATIENCE}

@@ -167,6 +167,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_the_exact_count(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE, text=True
