@@ -44,9 +44,9 @@ def cli() -> None:
 
 for _command in (
     data.simulate, data.spec, data.audit, making.train, sweeping.tune, sweeping.sweeps,
-    making.evaluate,    registry.models, running.serve, running.predict,
-    running.score, running.explain, running.ui, running.demo,
-    keys.keys, running.doctor,
+    making.evaluate, registry.models, running.serve, running.deploy, running.status,
+    running.predict, running.score, running.explain, running.ui, running.demo, keys.keys,
+    running.doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

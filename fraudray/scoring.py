@@ -15,7 +15,7 @@ from fraudray.output import console, say
 from fraudray.pipeline import champion
 from fraudray.pipeline import registered_model as find_model
 from serve_app.batch import Progress, Scored, prepare, score_file
-from serve_app.stages import Reference
+from serve_app.versions import Reference
 from training.data import MAX_BAD_SHARE
 from training.source import Source
 from training.spec import DatasetSpec
@@ -62,7 +62,7 @@ def score(
     job = prepare(
         Source(file), out, bundle.spec, max_bad_share=max_bad_share, replace=restart
     )  # fmt: skip
-    reference = Reference(version.model, version.version, version.key)
+    reference = Reference.of(version)
     say(f"Scoring {job.source.name} with {version.model} version {version.version} ...")
     begun = time.monotonic()
     with runtime.stoppable():

@@ -1,136 +1,394 @@
 """The graph as Ray Serve deployments: ingress -> FeatureEngineering -> Model -> Threshold.
 
-Each is a deployment of its own that scales by itself; how far is said in `serve.yaml` alone.
+Each is a deployment that scales by itself; how far is said in `serve.yaml` alone. Beside them stand
+one Rollout, which every replica follows, and one writer of decisions for all ingresses.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
+import ray
 import yaml
 from pydantic import BaseModel, ConfigDict
 from ray import serve
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve import Application
+from ray.serve.config import DeploymentActorConfig
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from starlette.applications import Starlette
 
 from serve_app import stages
-from serve_app.contract import Answer, form_fields
-from serve_app.ingress import http_app
-from training.bundle import ModelBundle
+from serve_app.calls import Scores
+from serve_app.decision_log import DecisionLog
+from serve_app.decisions import Feedback
+from serve_app.delivery import Delivery
+from serve_app.graph import Graph, Outcome
+from serve_app.ingress import Http
+from serve_app.keys import Keys
+from serve_app.ledger import Ledger
+from serve_app.member import Follow
+from serve_app.rollout import Rollout as Logic
+from serve_app.rollout import Wanted
+from serve_app.versions import Plan, Reference, Report
 from training.data import Columns
-from training.errors import FraudrayError
-from training.spec import DatasetSpec
+from training.home import home
 
-CONFIG = Path(__file__).with_name("serve.yaml")
-NAME = "fraudray"
+CONFIG: Final = Path(__file__).with_name("serve.yaml")
+NAME: Final = "fraudray"
 """The Serve application."""
+LOOK: Final = 1.0
+"""Seconds between two looks at the registry."""
+PATIENCE: Final = 30.0
+"""Seconds that an order may take until every replica follows."""
+_WRITER: Final = "decisions"
+
+_log = logging.getLogger("ray.serve")
 
 
 class Arguments(BaseModel):
-    """What `serve.yaml` passes: a model's name and an alias, never a version."""
+    """What `serve.yaml` passes: a model's name and an alias, never a version.
+
+    Attributes
+    ----------
+    keys
+        Whether callers need one.
+    deadline_s
+        Seconds within which a request is answered.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     model: str
-    alias: str
+    alias: Literal["champion"]
+    keys: bool = True
+    deadline_s: float = 10.0
 
 
-class NoChampion(FraudrayError):
-    """There is nothing to serve yet."""
+@serve.deployment
+class Rollout:
+    """Watches the registry's alias and tells every replica what to hold and what to stamp."""
+
+    async def __init__(self, model: str) -> None:  # type: ignore[misc]
+        from serve_app.watch import Watch  # MLflow: seconds to import, and here alone needed
+
+        self._watch = Watch(model)
+        self._logic = Logic()
+        self._changed = asyncio.Condition()
+        self._looked = asyncio.Event()
+        self._ordering = asyncio.Lock()
+        self._away = False
+        self._kept: Reference | None = None
+        self._task = asyncio.create_task(self._keep_looking())
+
+    async def __del__(self) -> None:
+        """Stop looking."""
+        self._task.cancel()
+
+    async def follow(self, report: Report) -> Plan:
+        """Take a replica's report; the next plan, or the same one after a second."""
+        await self._looked.wait()
+        self._logic.heard(report)
+        await self._tell()
+        known = report.plan.generation
+        async with self._changed:
+            try:
+                async with asyncio.timeout(LOOK):
+                    await self._changed.wait_for(lambda: self._logic.plan.generation != known)
+            except TimeoutError:
+                pass  # the same plan says that nothing has changed
+        return self._logic.plan
+
+    async def left(self, member: str) -> None:
+        """Forget a replica that leaves."""
+        self._logic.left(member)
+        await self._tell()
+
+    async def order(self, kind: str, what: dict[str, Any]) -> Outcome:
+        """Carry out an operator's order; return when the graph follows, or why it does not."""
+        from serve_app.watch import Refused
+
+        async with self._ordering:
+            try:
+                wanted = await asyncio.to_thread(self._watch.carry_out, kind, what)
+            except Refused as refused:
+                return Outcome(refused.status, str(refused), self._logic.plan)
+            await self._want(wanted)
+        deadline = time.monotonic() + PATIENCE
+        while not self._logic.settled(wanted):
+            reason = self._logic.refusal(wanted)
+            if reason is not None:
+                return Outcome(409, reason, self._logic.plan)
+            if time.monotonic() > deadline:
+                waiting = f"not every replica follows after {PATIENCE:g} s: {self._logic.lacking}"
+                return Outcome(503, waiting, self._logic.plan)
+            await asyncio.sleep(0.02)
+        return Outcome(200, "", self._logic.plan)
+
+    async def history(self) -> list[dict[str, Any]]:
+        """Changes of the champion, the newest first."""
+        return await asyncio.to_thread(self._watch.history)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            try:
+                async with self._ordering:
+                    await self._want(await asyncio.to_thread(self._watch.wanted))
+                self._away = False
+            except Exception as error:  # the registry is away: what serves goes on
+                if not self._away:
+                    _log.error("the registry does not answer, what serves goes on: %s", error)
+                self._away = True
+                if not self._looked.is_set():
+                    await self._want(self._watch.last_good())
+            await asyncio.sleep(LOOK)
+
+    async def _want(self, wanted: Wanted) -> None:
+        found = {
+            reference: await asyncio.to_thread(self._watch.test, reference)
+            for reference in self._logic.untested(wanted)
+        }
+        for reference, reason in found.items():
+            if reason is not None:
+                _log.error("version %s must not serve: %s", reference.version, reason)
+        self._logic.want(wanted, found)
+        if not self._looked.is_set() and self._logic.refusal(wanted) and not self._kept:
+            # What is named cannot serve and nothing else does: the last good one can.
+            await self._fall_back()
+        self._looked.set()
+        await self._tell()
+
+    async def _fall_back(self) -> None:
+        last = self._watch.last_good()
+        found = {r: await asyncio.to_thread(self._watch.test, r) for r in last.references}
+        self._logic.want(last, found)
+
+    async def _tell(self) -> None:
+        champion = self._logic.plan.champion
+        if champion is not None and champion != self._kept:
+            _log.warning("version %s is in service", champion.version)
+            self._kept = champion
+            await asyncio.to_thread(self._watch.keep, champion)
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class _Replica:
+    """A stage's replica: it joins the rollout before it takes requests."""
+
+    async def __init__(self, rollout: DeploymentHandle) -> None:  # type: ignore[misc]
+        self._rollout = rollout
+        super().__init__(_own_name(), _following(rollout))  # type: ignore[call-arg]
+        await self.member.join()  # type: ignore[attr-defined]
+
+    async def __del__(self) -> None:
+        """Say good-bye, so that no promotion waits for this replica."""
+        await self.member.leave()  # type: ignore[attr-defined]
+        await self._rollout.left.remote(_own_name())
+
+
+@serve.deployment
+class FeatureEngineering(_Replica, stages.FeatureEngineering):
+    """Columns of payments to the model's feature matrix."""
+
+
+@serve.deployment
+class Model(_Replica, stages.Model):
+    """Feature matrix to calibrated probabilities of fraud."""
+
+
+@serve.deployment
+class Threshold(_Replica, stages.Threshold):
+    """Probabilities to decisions."""
 
 
 @serve.deployment
 @serve.ingress()
 class Ingress:
-    """Answers HTTP; hands every request's payments down the graph."""
+    """Answers HTTP; sends what waits down the graph together."""
 
-    def __init__(
+    async def __init__(  # type: ignore[misc]
         self,
-        about: dict[str, Any],
-        spec: dict[str, Any],
+        arguments: dict[str, Any],
         features: DeploymentHandle,
         model: DeploymentHandle,
         threshold: DeploymentHandle,
+        rollout: DeploymentHandle,
     ) -> None:
-        self.about = about
-        self.spec = DatasetSpec.from_dict(spec)
-        self.features = features
-        self.model = model
-        self.threshold = threshold
+        given = Arguments.model_validate(arguments)
+        self._rollout = rollout
 
-    async def score(self, columns: Columns, request_id: str) -> list[Answer]:
-        """Score columns of shape (n,); a stage's result goes straight to the next stage."""
-        matrix = self.features.remote(columns)
-        probability = self.model.remote(matrix)
-        answers: list[Answer] = await self.threshold.remote(probability, request_id)
-        return answers
+        async def send(reference: Reference, columns: Columns) -> Scores:
+            # A stage's result goes straight to the next stage, nobody waits in between.
+            matrix = features.transform.remote(reference, columns)
+            probability = model.probability.remote(reference, matrix)
+            scores: Scores = await threshold.decide.remote(reference, probability)
+            return scores
 
-    def __serve_build_asgi_app__(self) -> Starlette:
+        async def explain(reference: Reference, columns: Columns) -> list[list[dict[str, Any]]]:
+            reasons: list[list[dict[str, Any]]] = await model.explain.remote(reference, columns)
+            return reasons
+
+        self.graph = Graph(
+            _own_name(),
+            follow=_following(rollout),
+            send=send,
+            lasting=_lasting,
+            explain=explain,
+            orders=_Orders(rollout),
+            log=_Log(),
+            ledger=Ledger(_own_name(), ledgers(given.model)),
+        )
+        self._http = Http(self.graph, Keys() if given.keys else None, given.deadline_s)
+        await self.graph.start()
+
+    def __serve_build_asgi_app__(self) -> Http:
         """Ray Serve asks for the application once the replica is made."""
-        return http_app(self.spec, self.about, self.score)
+        return self._http
+
+    async def __del__(self) -> None:
+        """Bring the last decisions to their log."""
+        await self.graph.stop()
+        await self._rollout.left.remote(_own_name())
 
 
-FeatureEngineering = serve.deployment(stages.FeatureEngineering, name="FeatureEngineering")
-Model = serve.deployment(stages.Model, name="Model")
-Threshold = serve.deployment(stages.Threshold, name="Threshold")
+@ray.remote
+class Decisions:
+    """The one writer of the decision log, for all ingresses; it outlives each of them."""
+
+    def __init__(self, model: str) -> None:
+        self._log = DecisionLog(model, store_url(), ledgers(model))
+        self._thread = ThreadPoolExecutor(1)
+
+    async def deliver(self, delivery: Delivery) -> int:
+        """Write what a ledger brings; the number of the delivery."""
+        return int(await self._run(self._log.deliver, delivery))
+
+    async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
+        """Write labels; those of decisions that are not known."""
+        return list(await self._run(self._log.feedback, labels))
+
+    async def stats(self) -> dict[str, Any]:
+        """The last minutes of the whole graph."""
+        return dict(await self._run(self._log.stats))
+
+    async def _run(self, work: Any, *given: Any) -> Any:
+        # One thread: one writer, and the event loop stays free to answer health checks.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
+
+class _Orders:
+    """Orders, by way of the rollout."""
+
+    def __init__(self, rollout: DeploymentHandle) -> None:
+        self._rollout = rollout
+
+    async def order(self, kind: str, what: dict[str, Any]) -> Outcome:
+        outcome: Outcome = await self._rollout.order.remote(kind, what)
+        return outcome
+
+    async def history(self) -> list[dict[str, Any]]:
+        changes: list[dict[str, Any]] = await self._rollout.history.remote()
+        return changes
+
+
+class _Log:
+    """The decision log, looked up again where its writer has been restarted."""
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+
+    async def deliver(self, delivery: Delivery) -> int:
+        number: int = await self._ask("deliver", delivery)
+        return number
+
+    async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
+        unknown: list[Feedback] = await self._ask("feedback", labels)
+        return unknown
+
+    async def stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = await self._ask("stats")
+        return stats
+
+    async def _ask(self, method: str, *given: Any) -> Any:
+        if self._writer is None:
+            self._writer = serve.get_deployment_actor(_WRITER)
+        try:
+            return await getattr(self._writer, method).remote(*given)
+        except RayActorError:
+            self._writer = None
+            raise
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The graph serving the version that the registry's alias names now.
+    """The graph of a registered model.
 
     Parameters
     ----------
     args
         The fields of `Arguments`, as `serve.yaml` gives them.
-
-    Raises
-    ------
-    NoChampion
-        If no version bears the alias.
     """
-    from training.tracking import Tracking  # seconds to import, and replicas import this module
-
-    arguments = Arguments.model_validate(args)
-    tracking = Tracking()
-    version = tracking.aliased(arguments.model, arguments.alias)
-    if version is None:
-        raise NoChampion(
-            f"{arguments.model} has no {arguments.alias} yet; make one with "
-            f"`fraudray tune FILE` or `fraudray train FILE --model xgboost`"
-        )
-    bundle = tracking.fetch(version)
-    reference = stages.Reference(version.model, version.version, version.key)
-    return Ingress.bind(  # type: ignore[attr-defined]
-        about(reference, bundle),
-        bundle.spec.to_dict(),
-        FeatureEngineering.bind(reference),
-        Model.bind(reference),
-        Threshold.bind(reference),
+    given = Arguments.model_validate(args)
+    rollout = Rollout.bind(given.model)  # type: ignore[attr-defined]
+    writer = DeploymentActorConfig(
+        name=_WRITER,
+        actor_class=Decisions,
+        init_kwargs={"model": given.model},
+        actor_options={"num_cpus": 0.1, "max_concurrency": 100},
+    )
+    ingress = Ingress.options(deployment_actors=[writer])  # type: ignore[attr-defined]
+    return ingress.bind(
+        given.model_dump(),
+        FeatureEngineering.bind(rollout),  # type: ignore[attr-defined]
+        Model.bind(rollout),  # type: ignore[attr-defined]
+        Threshold.bind(rollout),  # type: ignore[attr-defined]
+        rollout,
     )
 
 
-def about(reference: stages.Reference, bundle: ModelBundle) -> dict[str, Any]:
-    """What `/model` says: who is in service, how it decides, how it measured, what it reads."""
-    card = bundle.card
-    return {
-        "name": reference.model,
-        "version": reference.version,
-        "family": card["family"],
-        "smote": card["smote"],
-        "policy": bundle.choice.policy,
-        "threshold": bundle.choice.threshold,
-        "metrics": card["metrics"],
-        "fingerprint": card["fingerprint"],
-        "excluded": card["excluded"],
-        "inputs": form_fields(bundle.spec),
-    }
+def configuration(model: str, *, host: str, port: int, keys: bool = True) -> dict[str, Any]:
+    """`serve.yaml` for a model and an address, as `serve deploy` takes it.
 
-
-def configuration(model: str, *, host: str, port: int) -> dict[str, Any]:
-    """`serve.yaml` for a model and an address, as `serve deploy` takes it."""
+    Parameters
+    ----------
+    keys
+        Whether callers need one; only a loopback address may go without.
+    """
     content: dict[str, Any] = yaml.safe_load(CONFIG.read_text("utf-8"))
     content["http_options"] |= {"host": host, "port": port}
-    content["applications"][0]["args"]["model"] = model
+    content["applications"][0]["args"] |= {"model": model, "keys": keys}
     return content
+
+
+def store_url() -> str:
+    """Where decisions are kept: `$FRAUDRAY_DECISIONS`, or a SQLite file in the home folder."""
+    return os.environ.get("FRAUDRAY_DECISIONS") or f"sqlite:///{home() / 'decisions.db'}"
+
+
+def ledgers(model: str) -> Path:
+    """Where the ledgers of a model have their files."""
+    return home() / "ledgers" / model
+
+
+def _own_name() -> str:
+    return str(serve.get_replica_context().replica_id.unique_id)
+
+
+def _following(rollout: DeploymentHandle) -> Follow:
+    async def follow(report: Report) -> Plan:
+        plan: Plan = await rollout.follow.remote(report)
+        return plan
+
+    return follow
+
+
+def _lasting(error: Exception) -> bool:
+    """Whether a stage itself failed, not the way to it: sending the call again would not help."""
+    passing = (RayError, RayServeException, RuntimeError, OSError)
+    return isinstance(error, RayTaskError) or not isinstance(error, passing)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from serve_app.formats import CsvSink, ParquetSink, Sink, csv_refuses
 from serve_app.journal import Count, Journal
 from serve_app.pieces import ADDED, Plan, Scorer, plan
-from serve_app.stages import Reference
+from serve_app.versions import Reference
 from training.data import MAX_BAD_SHARE, require_share
 from training.errors import DataRefused, FraudrayError, UsageError
 from training.source import Source
@@ -276,7 +276,7 @@ def _about(job: Job, reference: Reference) -> dict[str, Any]:
         "plan": [len(job.plan.pieces), job.plan.rows],
         "model": reference.model,
         "version": reference.version,
-        "bundle": reference.key,
+        "bundle": reference.files,
         "spec": job.spec.to_dict(),
     }
 

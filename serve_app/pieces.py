@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from serve_app.formats import to_csv, to_ipc
-from serve_app.stages import Reference
+from serve_app.versions import Reference
 from training.convert import convert
 from training.csv_rows import line_breaks
 from training.data import require_columns

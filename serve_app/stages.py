@@ -1,87 +1,82 @@
-"""What each stage of the graph does, as plain classes; `app.py` makes deployments of them."""
+"""What each stage of the graph does, as plain classes; `app.py` makes deployments of them.
+
+Every call carries the version it is for, so an answer is never a mix of two.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.contract import Answer
+from serve_app.member import Follow, Member
+from serve_app.versions import Reference, Stage
 from training.bundle import ModelBundle
 from training.data import Columns
-from training.home import bundle_folder
+from training.explain import reasons
+from training.features import FeatureEngineering as Features
 from training.preprocess import Matrix
 
+Part = TypeVar("Part")
 
-@dataclass(frozen=True)
-class Reference:
-    """The one version that every stage of a graph serves.
 
-    Attributes
-    ----------
-    model, version
-        In the registry.
-    key
-        Of its bundle; see `training.tracking.Version`.
-    """
+def _bundle(reference: Reference) -> ModelBundle:
+    return reference.load()
 
-    model: str
-    version: str
-    key: str
 
-    def load(self) -> ModelBundle:
-        """Its bundle, from this machine if it is here, else from the registry."""
-        folder = bundle_folder(self.key)
-        if folder.exists():
-            return ModelBundle.load(folder)
-        from training.tracking import Tracking  # seconds to import, and seldom needed
-
-        tracking = Tracking()
-        return tracking.fetch(tracking.version(self.model, self.version))
+def _features(reference: Reference) -> Features:
+    return reference.load().features
 
 
 class FeatureEngineering:
     """Columns of payments to the model's feature matrix."""
 
-    def __init__(self, reference: Reference) -> None:
-        self.features = reference.load().features
+    stage: Stage = "features"
 
-    def __call__(self, columns: Columns) -> Matrix:
+    def __init__(self, name: str, follow: Follow) -> None:
+        self.member = Member(name, self.stage, _features, follow)
+
+    async def transform(self, reference: Reference, columns: Columns) -> Matrix:
         """Arrays of shape (n,) to one of shape (n, d)."""
-        return self.features.transform(columns)
+        return (await self.member.obtain(reference)).transform(columns)
 
 
 class Model:
     """Feature matrix to calibrated probabilities of fraud."""
 
-    def __init__(self, reference: Reference) -> None:
-        self.bundle = reference.load()
+    stage: Stage = "model"
 
-    def __call__(self, matrix: Matrix) -> NDArray[np.float64]:
+    def __init__(self, name: str, follow: Follow) -> None:
+        self.member = Member(name, self.stage, _bundle, follow)
+
+    async def probability(self, reference: Reference, matrix: Matrix) -> NDArray[np.float64]:
         """Shape (n, d) to (n,)."""
-        return self.bundle.probability(matrix)
+        return (await self.member.obtain(reference)).probability(matrix)
+
+    async def explain(self, reference: Reference, columns: Columns) -> list[list[dict[str, Any]]]:
+        """For each of n payments what moved its score, the largest contribution first."""
+        bundle = await self.member.obtain(reference)
+        explanation = bundle.explain(columns)
+        rows = len(next(iter(columns.values())))
+        most = len(explanation.fields)
+        return [
+            [asdict(r) for r in reasons(explanation, bundle.features, columns, row, most=most)]
+            for row in range(rows)
+        ]
 
 
 class Threshold:
-    """Probabilities to answers."""
+    """Probabilities to decisions."""
 
-    def __init__(self, reference: Reference) -> None:
-        self.bundle = reference.load()
-        self.version = reference.version
+    stage: Stage = "threshold"
 
-    def __call__(self, probability: NDArray[np.float64], request_id: str) -> list[Answer]:
-        """Shape (n,) to n answers."""
-        threshold = self.bundle.choice.threshold
-        return [
-            Answer(
-                request_id=request_id,
-                decision=decision,
-                probability=p,
-                threshold=threshold,
-                model_version=self.version,
-            )
-            for p, decision in zip(
-                probability.tolist(), self.bundle.decide(probability).tolist(), strict=True
-            )
-        ]
+    def __init__(self, name: str, follow: Follow) -> None:
+        self.member = Member(name, self.stage, _bundle, follow)
+
+    async def decide(
+        self, reference: Reference, probability: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        """Shape (n,) to the probabilities as they are and the decisions, shape (n,) each."""
+        return probability, (await self.member.obtain(reference)).decide(probability)

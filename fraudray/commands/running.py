@@ -134,6 +134,60 @@ def serve(
 
 
 @click.command()
+@option("--address", default="http://127.0.0.1:8265", metavar="URL",
+        help="The Ray dashboard of the cluster.")  # fmt: skip
+@host_option
+@option("--port", default=GRAPH_PORT, type=PORT, help="Port of the graph.")
+@option("--no-keys", is_flag=True, help="Let callers in without a key; on loopback only.")
+@spec_option
+@registered_option
+def deploy(
+    address: str, host: str, port: int, no_keys: bool, spec: str, registered_model: str | None
+) -> None:
+    """Put the graph on a Ray cluster that runs already, or change its configuration there.
+
+    The cluster has to have fraudray and this registry (MLFLOW_TRACKING_URI) at hand. A version is
+    no part of the configuration: deploying again reverts no promotion.
+
+    \b
+    Example:
+      fraudray deploy --address http://127.0.0.1:8265
+    """
+    from fraudray.output import say
+    from fraudray.pipeline import registered_model as named
+    from fraudray.serving import deploy as run
+    from training.spec import DatasetSpec
+    from training.tracking import Tracking
+
+    model = named(Tracking(), DatasetSpec.load(spec), registered_model, newest=True)
+    run(model, address=address, host=host, port=port, keys=not no_keys)
+    say(f"{model} is deployed; `fraudray status --address {address}` tells how it does")
+
+
+@click.command()
+@option("--address", default="http://127.0.0.1:8265", metavar="URL",
+        help="The Ray dashboard of the cluster.")  # fmt: skip
+@url_option
+@json_option
+def status(address: str, url: str, as_json: bool) -> None:
+    """Tell how a running graph does: its deployments, the version in service, what was refused.
+
+    Exits with 1 if it cannot answer.
+    """
+    from fraudray.output import put_json
+    from fraudray.serving import status as ask
+    from fraudray.serving import status_report
+
+    found = ask(address, url)
+    if as_json:
+        put_json(found)
+    else:
+        status_report(found)
+    if not found["ready"]:
+        raise FraudrayError(f"the graph at {url} does not answer payments now")
+
+
+@click.command()
 @file_argument
 @spec_option
 @url_option

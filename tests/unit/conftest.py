@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from starlette.types import Receive, Scope, Send
 
+from serve_app.calls import Scores
+from serve_app.decisions import Feedback
+from serve_app.delivery import Delivery
+from serve_app.graph import Graph, Outcome
+from serve_app.ingress import Http
+from serve_app.keys import Keys
+from serve_app.ledger import Ledger
+from serve_app.rollout import Rollout, Wanted
+from serve_app.stages import FeatureEngineering, Model, Threshold
+from serve_app.versions import Challenge, Plan, Reference, Report
 from training.audit import Audit, audit
 from training.bundle import ModelBundle
-from training.data import Dataset, check
+from training.data import Columns, Dataset, check
 from training.fit import Recipe, train
+from training.home import bundle_folder
 from training.models import FAMILIES
 from training.simulate import simulate
 from training.spec import DatasetSpec
 from training.split import Split, split
+from training.threshold import Choice
 
 # The same examples on every machine: a failure here is never a matter of luck.
 settings.register_profile("unit", deadline=None, derandomize=True, max_examples=40)
@@ -101,3 +117,116 @@ def shared_data() -> Path:
     if not (folder / "payment_fraud.csv").exists():
         pytest.skip(f"no payment_fraud.csv in {folder}; set FRAUDRAY_SHARED to have it")
     return folder
+
+
+class LocalGraph:
+    """A whole graph in this process: real stages, rollout and ingress, joined by plain calls.
+
+    An ASGI application. What Ray Serve puts between its parts, handles and actors, is left out.
+    """
+
+    def __init__(self, folder: Path, keys: Keys | None = None, deadline: float = 10.0) -> None:
+        self.rollout = Rollout()
+        self.references: dict[str, Reference] = {}
+        self.wanted = Wanted(None)
+        self.deliveries: list[Delivery] = []
+        self.known: set[tuple[str, int]] = set()
+        stage_classes = (FeatureEngineering, Model, Threshold)
+        self.stages = [made(made.stage, self.follow) for made in stage_classes]
+        self.broken: Exception | None = None
+        self.graph = Graph(
+            "ingress",
+            follow=self.follow,
+            send=self.send,
+            lasting=lambda error: not isinstance(error, ConnectionError),
+            explain=self.stages[1].explain,
+            orders=self,
+            log=self,
+            ledger=Ledger("ingress", folder),
+        )
+        self.http = Http(self.graph, keys, deadline)
+
+    def add(self, version: str, bundle: ModelBundle, choice: Choice | None = None) -> Reference:
+        """Put a version where replicas find it."""
+        files = f"files-{version}"
+        bundle.save(bundle_folder(files))
+        self.references[version] = Reference("fraudray-payments", version, files, choice)
+        return self.references[version]
+
+    def want(self, champion: str, challenger: Challenge | None = None) -> None:
+        """Name versions, as the registry would."""
+        self.wanted = Wanted(self.references[champion], challenger)
+        self.rollout.want(self.wanted, dict.fromkeys(self.rollout.untested(self.wanted)))
+
+    async def follow(self, report: Report) -> Plan:
+        """What a replica asks for."""
+        self.rollout.heard(report)
+        if self.rollout.plan.generation == report.plan.generation:
+            await asyncio.sleep(0.005)
+        return self.rollout.plan
+
+    async def send(self, reference: Reference, columns: Columns) -> Scores:
+        """The way through the stages."""
+        if self.broken is not None:
+            raise self.broken
+        features, model, threshold = self.stages
+        matrix = await features.transform(reference, columns)
+        return await threshold.decide(reference, await model.probability(reference, matrix))
+
+    async def order(self, kind: str, what: dict[str, Any]) -> Outcome:
+        """Promote, with the registry's part left out."""
+        assert kind == "promote"
+        if what["version"] not in self.references:
+            return Outcome(404, f"there is no version {what['version']}", self.rollout.plan)
+        self.want(what["version"])
+        while not self.rollout.settled(self.wanted):
+            await asyncio.sleep(0.005)
+        return Outcome(200, "", self.rollout.plan)
+
+    async def history(self) -> list[dict[str, Any]]:
+        """None is kept."""
+        return []
+
+    async def deliver(self, delivery: Delivery) -> int:
+        """Keep decisions in memory."""
+        self.deliveries.append(delivery)
+        places = zip(np.repeat(delivery.request_id, delivery.rows), delivery.payment, strict=True)
+        self.known |= {(str(i), int(place)) for i, place in places}
+        return delivery.number
+
+    async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
+        """Those that no decision is known of."""
+        return [f for f in labels if (f.request_id, f.payment) not in self.known]
+
+    async def stats(self) -> dict[str, Any]:
+        """How many deliveries there were."""
+        return {"deliveries": len(self.deliveries)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop with the application."""
+        if scope["type"] != "lifespan":
+            await self.http(scope, receive, send)
+            return
+        await receive()
+        await asyncio.gather(self.graph.start(), *(s.member.join() for s in self.stages))
+        while self.wanted.champion and self.graph._member.plan.champion is None:
+            await asyncio.sleep(0.005)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.graph.stop()
+        for stage in self.stages:
+            await stage.member.leave()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@pytest.fixture(scope="session")
+def make_graph() -> type[LocalGraph]:
+    """For a graph of a test's own; see `LocalGraph`."""
+    return LocalGraph
+
+
+@pytest.fixture
+def local_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LocalGraph]:
+    """Make a graph with a state of its own."""
+    monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path))
+    return lambda **given: LocalGraph(tmp_path / "ledgers", **given)

@@ -1,0 +1,186 @@
+"""Calls: requests that wait go down the graph together, and what a dead replica had is sent again.
+
+A hop between deployments costs milliseconds whatever it carries. So while as many calls are on
+their way as help, requests gather, and the next call takes all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app.versions import Reference
+from training.data import Columns
+from training.errors import FraudrayError
+
+ROWS: Final = 4096
+"""Most payments of a call: messages between replicas end at 4 MiB."""
+IN_FLIGHT: Final = 2
+"""Calls of a version on their way at a time; more of them make smaller ones."""
+WAITING: Final = 512
+"""Requests that may wait; what comes beyond is refused at once."""
+WAITING_ROWS: Final = 200_000
+"""Payments that may wait."""
+AGAIN: Final = 0.05
+"""Seconds before a call is sent again that a replica died with."""
+
+Scores = tuple[NDArray[np.float64], NDArray[np.int8]]
+"""Probabilities and decisions, shape (n,) each."""
+Send = Callable[[Reference, Columns], Awaitable[Scores]]
+"""The graph."""
+
+_log = logging.getLogger("ray.serve")
+
+
+class Overloaded(FraudrayError):
+    """More waits already than can be answered soon."""
+
+
+class TooLate(FraudrayError):
+    """The answer would have come after the deadline."""
+
+
+@dataclass
+class _Waiting:
+    columns: Columns
+    rows: int
+    answer: asyncio.Future[Scores]
+
+
+class Calls:
+    """The way down the graph for one version.
+
+    Parameters
+    ----------
+    send
+        Scores columns of shape (n,).
+    lasting
+        Whether an error will come again: no use to send the same call twice.
+    """
+
+    def __init__(
+        self, reference: Reference, send: Send, lasting: Callable[[Exception], bool]
+    ) -> None:
+        self.reference = reference
+        self.in_flight = 0
+        self.waiting_rows = 0
+        self._send = send
+        self._lasting = lasting
+        self._waiting: deque[_Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no call has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or is on its way."""
+        return not self._waiting and not self.in_flight
+
+    async def score(self, columns: Columns, rows: int, deadline: float) -> Scores:
+        """Score the payments of one request.
+
+        Parameters
+        ----------
+        columns
+            Shape (rows,) each.
+        deadline
+            In the event loop's time, seconds.
+
+        Raises
+        ------
+        Overloaded
+            If too much waits.
+        TooLate
+            If the deadline passes.
+        """
+        if len(self._waiting) >= WAITING or self.waiting_rows + rows > WAITING_ROWS:
+            raise Overloaded(f"{len(self._waiting)} requests wait already")
+        loop = asyncio.get_running_loop()
+        answers = []
+        for start in range(0, rows, ROWS):
+            some = columns if rows <= ROWS else _slice(columns, start)
+            waiting = _Waiting(some, min(ROWS, rows - start), loop.create_future())
+            answers.append(waiting.answer)
+            self._waiting.append(waiting)
+            self.waiting_rows += waiting.rows
+        self._pump()
+        timer = loop.call_at(deadline, _expire, answers)
+        try:
+            parts = [await answer for answer in answers]
+        finally:
+            timer.cancel()
+            for answer in answers:
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()  # seen: the first one is what the caller is told
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([p for p, _ in parts]), np.concatenate([d for _, d in parts])
+
+    def _pump(self) -> None:
+        while self._waiting and self.in_flight < IN_FLIGHT:
+            batch, rows = [], 0
+            while self._waiting and rows + self._waiting[0].rows <= ROWS:
+                waiting = self._waiting.popleft()
+                self.waiting_rows -= waiting.rows
+                if not waiting.answer.done():  # its caller has given up
+                    batch.append(waiting)
+                    rows += waiting.rows
+            if batch:
+                self.in_flight += 1
+                task = asyncio.create_task(self._call(batch))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, batch: list[_Waiting]) -> None:
+        try:
+            columns = batch[0].columns if len(batch) == 1 else _joined([w.columns for w in batch])
+            probability, decision = await self._persistently(columns, batch)
+            start = 0
+            for waiting in batch:
+                end = start + waiting.rows
+                if not waiting.answer.done():
+                    waiting.answer.set_result((probability[start:end], decision[start:end]))
+                start = end
+        except Exception as error:  # each request tells its own caller
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+        finally:
+            self.in_flight -= 1
+            self._pump()
+
+    async def _persistently(self, columns: Columns, batch: list[_Waiting]) -> Scores:
+        while True:
+            try:
+                return await self._send(self.reference, columns)
+            except Exception as error:
+                # Scoring changes nothing, so it may be done again; for whom nobody waits, it ends.
+                if self._lasting(error) or all(w.answer.done() for w in batch):
+                    raise
+                _log.warning("a call is sent again: %s", type(error).__name__)
+                await asyncio.sleep(AGAIN)
+
+
+def _expire(answers: list[asyncio.Future[Scores]]) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(TooLate("no answer in time"))
+            return
+
+
+def _slice(columns: Columns, start: int) -> Columns:
+    return {name: values[start : start + ROWS] for name, values in columns.items()}
+
+
+def _joined(parts: list[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

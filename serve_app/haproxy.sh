@@ -1,0 +1,18 @@
+#!/bin/sh
+# HAProxy as Ray Serve starts it (-db -f FILE ...), less what Ray's configuration leaves open: a
+# statistics page without a password on every interface, metrics on every interface, and a socket
+# with which every user of this machine may administer it.
+#
+# FRAUDRAY_HAPROXY           the real program
+# FRAUDRAY_HAPROXY_METRICS   address at which its metrics may be read; loopback unless told otherwise
+set -eu
+previous='' file=''
+for word in "$@"; do
+  [ "$previous" = -f ] && file=$word
+  previous=$word
+done
+sed -e '/^listen stats$/,$d' \
+  -e "s/^\( *bind \):\([0-9]*\)$/\1${FRAUDRAY_HAPROXY_METRICS:-127.0.0.1}:\2/" \
+  -e 's/ mode 666 level admin / mode 600 level admin /' "$file" >"$file.closed"
+mv "$file.closed" "$file"
+exec "$FRAUDRAY_HAPROXY" "$@"

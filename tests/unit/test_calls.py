@@ -1,0 +1,140 @@
+"""Requests that wait travel together, each gets its own rows, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app import calls
+from serve_app.calls import Calls, Overloaded, Scores, TooLate
+from serve_app.versions import Reference
+from training.data import Columns
+
+ONE = Reference("m", "1", "files")
+
+
+class Died(Exception):
+    """What a dead replica leaves behind."""
+
+
+class Stages:
+    """Answers every payment with its own number, as slowly and unreliably as told."""
+
+    def __init__(self, seconds: float = 0.0, dying: int = 0) -> None:
+        self.seconds = seconds
+        self.dying = dying
+        self.sizes: list[int] = []
+
+    async def __call__(self, reference: Reference, columns: Columns) -> Scores:
+        assert reference == ONE
+        self.sizes.append(len(columns["x"]))
+        await asyncio.sleep(self.seconds)
+        if self.dying:
+            self.dying -= 1
+            raise Died
+        return columns["x"], (columns["x"] % 2).astype(np.int8)
+
+
+def lasting(error: Exception) -> bool:
+    return not isinstance(error, Died)
+
+
+def run(stages: Any, requests: list[int], seconds: float = 5.0) -> list[Any]:
+    """Score requests of so many payments, all at once; payments are numbered through."""
+
+    async def all_of_them() -> list[Any]:
+        way = Calls(ONE, stages, lasting)
+        deadline = asyncio.get_running_loop().time() + seconds
+        starts = np.cumsum([0, *requests])
+        asked = [
+            way.score({"x": np.arange(start, start + rows, dtype=float)}, rows, deadline)
+            for start, rows in zip(starts, requests, strict=False)
+        ]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while not way.idle:
+                await asyncio.sleep(0.001)
+        assert way.waiting_rows == 0
+        return found
+
+    return asyncio.run(all_of_them())
+
+
+@given(st.lists(st.integers(1, 3 * calls.ROWS), min_size=1, max_size=12), st.integers(0, 3))
+def test_every_request_gets_its_own_rows_whatever_travels_with_it(
+    requests: list[int], dying: int
+) -> None:
+    stages = Stages(dying=dying)
+    found = run(stages, requests)
+    numbers = np.concatenate([probability for probability, _ in found])
+    np.testing.assert_array_equal(numbers, np.arange(sum(requests)))
+    for probability, decision in found:
+        np.testing.assert_array_equal(decision, probability % 2)
+    assert max(stages.sizes) <= calls.ROWS
+
+
+def test_what_waits_goes_together() -> None:
+    stages = Stages(seconds=0.01)
+    run(stages, [1] * 100)
+    assert stages.sizes == [1] * calls.IN_FLIGHT + [100 - calls.IN_FLIGHT]
+
+
+def test_beyond_what_may_wait_a_request_is_refused_at_once() -> None:
+    stages = Stages(seconds=0.05)
+    found = run(stages, [1] * (calls.IN_FLIGHT + calls.WAITING + 7))
+    refused = [f for f in found if isinstance(f, Overloaded)]
+    assert len(refused) == 7
+    assert sum(stages.sizes) == calls.IN_FLIGHT + calls.WAITING
+
+
+def test_who_waits_too_long_is_told_and_not_scored() -> None:
+    stages = Stages(seconds=0.3)
+    found = run(stages, [1] * (calls.IN_FLIGHT + 5), seconds=0.1)
+    assert all(isinstance(f, TooLate) for f in found)
+    assert sum(stages.sizes) == calls.IN_FLIGHT
+
+
+def test_an_error_of_a_stage_itself_reaches_those_it_concerns() -> None:
+    async def broken(reference: Reference, columns: Columns) -> Scores:
+        raise ValueError(f"{reference.version} {len(columns['x'])}")
+
+    found = run(broken, [1, 2, 3])
+    assert [type(f) for f in found] == [ValueError] * 3
+
+
+def test_nobody_is_sent_again_for_whom_nobody_waits() -> None:
+    stages = Stages(dying=10**6)
+    (found,) = run(stages, [1], seconds=0.12)
+    assert isinstance(found, TooLate)
+    assert len(stages.sizes) <= 4
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_caller_who_goes_away_takes_nothing_from_the_others(cancel: bool) -> None:
+    stages = Stages(seconds=0.02)
+
+    async def some_leave() -> list[Any]:
+        way = Calls(ONE, stages, lasting)
+        deadline = asyncio.get_running_loop().time() + 5
+        score: Callable[[int], Any] = lambda i: way.score(  # noqa: E731
+            {"x": np.array([float(i)])}, 1, deadline
+        )
+        tasks = [asyncio.ensure_future(score(i)) for i in range(20)]
+        await asyncio.sleep(0)
+        if cancel:
+            for task in tasks[::2]:
+                task.cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(some_leave())
+    for number, one in enumerate(found):
+        if cancel and number % 2 == 0:
+            assert isinstance(one, asyncio.CancelledError)
+        else:
+            assert one[0].tolist() == [float(number)]
