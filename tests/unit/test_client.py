@@ -13,13 +13,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +37,9 @@ from serve_app.client import (
     ServiceError,
     Unauthorised,
 )
+from serve_app.keys import Keys
+from training.bundle import ModelBundle
+from training.data import Dataset, records_of
 from training.errors import DataRefused, UsageError
 
 SECRET = "fraudray_do-not-show-me"
@@ -135,9 +142,11 @@ def server() -> Iterator[Server]:
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 Ask = Callable[..., Any]
@@ -521,6 +530,70 @@ def test_what_is_no_address_is_refused_without_its_password(url: str) -> None:
             kind(url)
         assert "hun" not in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_the_graph_itself_understands_both_clients(
+    local_graph: Callable[..., Any], bundle: ModelBundle, fresh: Dataset, tmp_path: Path, ask: Ask
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    graph = local_graph(keys=keys)
+    for version in ("1", "2"):
+        graph.add(version, bundle)
+    graph.want("1")
+    payments = list(records_of(fresh.take(np.arange(5)), list(fresh.spec.inputs)))
+    caller, operator = ({"key": keys.add(role, role)} for role in ("caller", "operator"))
+
+    with _served(graph) as url:
+        caller["url"] = operator["url"] = url
+
+        def to(settings: dict[str, str], name: str, *args: Any, **kwargs: Any) -> Any:
+            return ask([GOOD], name, *args, **kwargs, settings=settings)
+
+        scored = to(caller, "predict", payments, request_id="mine")
+        assert [a["probability"] for a in scored] == [
+            to(caller, "predict_one", payment)["probability"] for payment in payments
+        ]
+        table = to(caller, "predict_table", pa.Table.from_pylist(payments))
+        assert table["probability"].to_pylist() == [a["probability"] for a in scored]
+        assert to(caller, "explain", payments[0])["reasons"]
+        assert to(caller, "model")["version"] == "1"
+        assert to(caller, "health") is to(caller, "ready") is True
+        with pytest.raises(BadRequest, match="numItems"):
+            to(caller, "predict", [payments[0] | {"numItems": "two"}])
+
+        to(caller, "stats")
+        graph.known.add(("mine", 1))
+        assert to(caller, "feedback", "mine", True, payment=1, at=datetime.now(UTC)) == 1
+        with pytest.raises(ServiceError, match="nobody's") as unknown:
+            to(caller, "feedback", "nobody's", False)
+        assert unknown.value.status == 404
+
+        with pytest.raises(Unauthorised, match="401"):
+            to({"url": url, "key": "a-guess"}, "model")
+        with pytest.raises(Unauthorised, match="403"):
+            to(caller, "promote", "2")
+        assert to(operator, "promote", "2")["version"] == "2"
+        assert to(operator, "history") == []
+        for wrong in ({}, {"threshold": 2.0}, {"threshold": 0.5, "policy": "max-f1"}):
+            with pytest.raises(BadRequest):
+                to(operator, "threshold", **wrong)
+        with pytest.raises(BadRequest):
+            to(operator, "challenger", "2", mode="share")
+
+
+@contextmanager
+def _served(app: Any) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_several_are_asked_at_once_over_few_connections(server: Server) -> None:
