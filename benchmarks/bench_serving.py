@@ -15,7 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from page import ROOT, origin, with_block
+from serving_batches import batches, batches_block
 from serving_case import Case
+from serving_kill import kills, kills_block
+from serving_promotion import promotions, promotions_block
 from serving_single import PEERS, single, single_block
 
 from fraudray import runtime
@@ -48,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.rows, given.sent, given.seconds, given.kill_seconds = 8_000, 20_000, 5, 30
     with TemporaryDirectory() as home:
         os.environ["FRAUDRAY_HOME"] = home
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        for name in ("MLFLOW_TRACKING_URI", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            os.environ.pop(name, None)  # all state is in that home
         runtime.prepare()
         # What a server leaves behind comes to us, and is ended before the next one starts.
         with runtime.stoppable():
@@ -61,6 +65,9 @@ def _run(given: argparse.Namespace, home: Path, words: Sequence[str]) -> None:
     seconds, peers = given.seconds, given.peer or PEERS
     parts: dict[str, Callable[[], str]] = {
         "single": lambda: single_block(single(case, seconds=seconds, warm=seconds, peers=peers)),
+        "batches": lambda: batches_block(batches(case, seconds=seconds, warm=seconds)),
+        "promotion": lambda: promotions_block(promotions(case, seconds=2 * seconds, warm=seconds)),
+        "kill": lambda: kills_block(*kills(case, seconds=given.kill_seconds, warm=seconds)),
     }
     command = shlex.join(["python", "benchmarks/bench_serving.py", *words])
     made_by = origin(command if words else "make bench-serving", PACKAGES)

@@ -21,6 +21,7 @@ from training.home import bundle_folder
 from training.simulate import simulate, write
 from training.spec import DatasetSpec
 from training.tracking import Tracking
+from tuning.select import Promotion
 
 MODEL: Final = "fraudray-payments"
 SAME: Final = 1e-6
@@ -58,7 +59,8 @@ class Case:
         spec = DatasetSpec.load("payments")
         tracking = Tracking()
         bundles, keys, materials = {}, {}, []
-        for seed, promote in ((0, "always"), (1, "never")):
+        plans: list[tuple[int, Promotion]] = [(0, "always"), (1, "never")]
+        for seed, promote in plans:
             path = folder / f"train-{seed}.parquet"
             write(simulate(rows, seed=seed), path)
             material = audited(path, spec)

@@ -24,6 +24,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.handle import DeploymentHandle
+from serving_load import free_port
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -130,10 +131,9 @@ class Ceiling:
 def chain(folder: str, ingress: int, stages: int) -> Application:
     """The composition with so many replicas."""
     settings = _replicas(stages)
-    return Chain.options(**_replicas(ingress)).bind(
-        folder,
-        *(stage.options(**settings).bind(folder) for stage in (Features, Model, Threshold)),
-    )
+    deployments: list[Any] = [Features, Model, Threshold]
+    bound = [stage.options(**settings).bind(folder) for stage in deployments]
+    return Chain.options(**_replicas(ingress)).bind(folder, *bound)  # type: ignore[attr-defined]
 
 
 def _replicas(count: int) -> dict[str, Any]:
@@ -152,11 +152,11 @@ def main() -> None:
     if given.graph == "chain":
         graph = chain(os.environ["BENCH_BUNDLE"], given.ingress, given.stages)
     else:
-        graph = Ceiling.options(**_replicas(given.ingress)).bind()
+        graph = Ceiling.options(**_replicas(given.ingress)).bind()  # type: ignore[attr-defined]
     runtime.prepare()
     with runtime.stoppable():
         try:
-            runtime.start_ray()
+            runtime.start_ray(dashboard_port=free_port())  # as for the graph: with HAProxy
             serve.start(
                 proxy_location="HeadOnly",
                 http_options=HTTPOptions(host="127.0.0.1", port=given.port),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ class Dashboard:
     """Ray's dashboard of the graph in a home, which asks for the token that lies there."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        token = os.environ.get("RAY_AUTH_TOKEN") or (folder / "ray-token").read_text("utf-8")
+        token = (folder / "ray-token").read_text("utf-8")
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20,
             headers={"Authorization": f"Bearer {token.strip()}"},
@@ -73,7 +72,9 @@ class Dashboard:
             if own:
                 own |= {"min_replicas": count, "max_replicas": count, "initial_replicas": None}
                 scaled.append(deployment["name"])
-        self._http.put(_PATH, json={"applications": [config]}).raise_for_status()
+        whole = {"applications": [config], "proxy_location": content["proxy_location"],
+                 "http_options": content["http_options"]}  # fmt: skip
+        self._http.put(_PATH, json=whole).raise_for_status()
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             counts = self.counts()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, Final
 import httpx
 from page import Broken
 from serving_case import MODEL, Case
+from serving_load import free_port
 
 from fraudray import runtime
 from training.tracking import tracking_uri
@@ -188,13 +188,6 @@ def graph(dashboard: int) -> Server:
         [sys.executable, "-m", "fraudray", "serve", "--port", "{port}",
          "--dashboard-port", str(dashboard)],
     )  # fmt: skip
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _uvicorn(app: str, workers: int) -> list[str]:

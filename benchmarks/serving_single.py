@@ -12,12 +12,11 @@ import joblib  # type: ignore[import-untyped]
 from page import Broken, met, table
 from serving_case import Case
 from serving_graph import replicas
-from serving_load import Load, write_bodies, wrk
+from serving_load import Load, free_port, write_bodies, wrk
 from serving_servers import (
     Server,
     ceiling,
     chain,
-    free_port,
     graph,
     mlflow,
     original,
