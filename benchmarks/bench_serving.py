@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import psutil
 from page import ROOT, origin, with_block
 from serving_batches import batches, batches_block
 from serving_case import Case
@@ -73,10 +74,12 @@ def _run(given: argparse.Namespace, home: Path, words: Sequence[str]) -> None:
     made_by = origin(command if words else "make bench-serving", PACKAGES)
     for name in given.part or PARTS:
         print(f"{name} ...", file=sys.stderr, flush=True)
+        busy = psutil.cpu_percent(interval=3)
         try:
             block = parts[name]()
         except FraudrayError as error:
             sys.exit(f"{name}: {error}")
+        block = f"Before it, other programs took {busy:.0f} % of the cores.\n\n{block}"
         print(block, end="\n\n", flush=True)
         if not given.quick and not given.peer:
             text = given.page.read_text("utf-8")

@@ -49,7 +49,7 @@ class Case:
 
     folder: Path
     bundles: dict[str, ModelBundle]
-    keys: dict[str, str]
+    files: dict[str, str]
     material: Audited
     payments: Dataset
 
@@ -58,7 +58,7 @@ class Case:
         """Simulate `rows` payments for each version, fit, register; `sent` others to be sent."""
         spec = DatasetSpec.load("payments")
         tracking = Tracking()
-        bundles, keys, materials = {}, {}, []
+        bundles, files, materials = {}, {}, []
         plans: list[tuple[int, Promotion]] = [(0, "always"), (1, "never")]
         for seed, promote in plans:
             path = folder / f"train-{seed}.parquet"
@@ -69,10 +69,10 @@ class Case:
             with tracking.run("bench-serving", f"seed {seed}") as run:
                 version = publish(tracking, run, MODEL, bundle, material, promote=promote).version
             bundles[version.version] = tracking.fetch(version)
-            keys[version.version] = version.key
+            files[version.version] = version.files
             materials.append(material)
         payments = check(simulate(sent, seed=2), spec, source="sent", labelled=False)
-        return cls(folder, bundles, keys, materials[0], payments)
+        return cls(folder, bundles, files, materials[0], payments)
 
     @property
     def champion(self) -> ModelBundle:
@@ -82,7 +82,7 @@ class Case:
     @property
     def champion_folder(self) -> Path:
         """Where its bundle lies."""
-        return bundle_folder(self.keys["1"])
+        return bundle_folder(self.files["1"])
 
     @property
     def environment(self) -> dict[str, str]:
