@@ -27,6 +27,7 @@ from serve_app.orders import (
     read_feedback,
 )
 from serve_app.problems import (
+    MAX_FIELDS,
     MAX_PROBLEMS,
     BadRequest,
     Problem,
@@ -50,9 +51,6 @@ __all__ = [
 
 MAX_PAYMENTS = 10_000
 """Payments in one request of JSON."""
-
-MAX_FIELDS = 100
-"""Fields in one payment."""
 
 Record = dict[str, Any]
 

@@ -13,6 +13,9 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from training.errors import FraudrayError
 
+MAX_FIELDS = 100
+"""Fields in one payment."""
+
 MAX_PROBLEMS = 1000
 """Problems named in one answer."""
 
