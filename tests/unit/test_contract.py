@@ -12,14 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.contract import (
+    MAX_FIELDS,
     MAX_PAYMENTS,
+    MAX_PROBLEMS,
     BadRequest,
     PaymentContract,
     Problem,
+    answer_json,
+    answers_json,
     form_fields,
     problem_text,
 )
-from training.data import Dataset, columns_of, records_of
+from training.data import Columns, Dataset, columns_of, records_of
 from training.spec import Column, DatasetSpec
 
 SPEC = DatasetSpec.load("payments")
@@ -50,27 +54,36 @@ def contract() -> PaymentContract:
     return PaymentContract(SPEC)
 
 
+def _read(contract: PaymentContract, body: bytes) -> Columns:
+    return contract.many(body) if body.lstrip()[:1] == b"[" else contract.one(body)
+
+
+def _same(left: Columns, right: Columns) -> None:
+    assert list(left) == list(right)
+    for name in left:
+        assert left[name].dtype == right[name].dtype
+        assert left[name].shape == right[name].shape
+        np.testing.assert_array_equal(left[name], right[name])
+
+
 def _problems(contract: PaymentContract, body: str | bytes) -> list[Problem]:
     with pytest.raises(BadRequest) as caught:
-        contract.read(body.encode() if isinstance(body, str) else body)
+        _read(contract, body.encode() if isinstance(body, str) else body)
     problems = caught.value.problems
     json.dumps(problems, allow_nan=False).encode()  # an answer can carry it
     assert str(caught.value) == "; ".join(map(problem_text, problems))
     return problems
 
 
-@given(payments=st.lists(PAYMENT, min_size=1, max_size=4))
-def test_every_payment_that_keeps_the_spec_is_accepted_unchanged(
-    payments: list[dict[str, Any]], contract: PaymentContract
+@given(payments=st.lists(PAYMENT, min_size=1, max_size=4), plain=st.booleans())
+def test_every_payment_that_keeps_the_spec_becomes_a_row(
+    payments: list[dict[str, Any]], plain: bool, contract: PaymentContract
 ) -> None:
-    records, many = contract.read(json.dumps(payments).encode())
-    one, single = contract.read(b" \n" + json.dumps(payments[0], ensure_ascii=False).encode())
+    many = contract.many(json.dumps(payments, ensure_ascii=plain).encode())
+    one = contract.one(b" \n" + json.dumps(payments[0], ensure_ascii=plain, indent=1).encode())
 
-    assert many
-    assert not single
-    assert [{k: r[k] for k in p} for r, p in zip(records, payments, strict=True)] == payments
-    assert all(r[k] is None for r, p in zip(records, payments, strict=True) for k in r.keys() - p)
-    assert one == records[:1]
+    _same(many, columns_of(payments, SPEC.inputs))
+    _same(one, {name: column[:1] for name, column in many.items()})
 
 
 def test_payments_of_a_file_are_accepted_as_records(
@@ -79,29 +92,24 @@ def test_payments_of_a_file_are_accepted_as_records(
     rows = dataset.take(np.arange(200))
     body = json.dumps(list(records_of(rows, list(SPEC.inputs)))).encode()
 
-    records, _ = contract.read(body)
-
-    read = columns_of(records, SPEC.inputs)
-    for name in SPEC.inputs:
-        np.testing.assert_array_equal(read[name], rows.columns[name])
+    _same(contract.many(body), {name: rows.columns[name] for name in SPEC.inputs})
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, True, False, None])
 def test_a_boolean_may_be_written_as_in_a_file(value: Any, contract: PaymentContract) -> None:
-    records, _ = contract.read(json.dumps(GOOD | {"isWeekend": value}).encode())
+    read = contract.one(json.dumps(GOOD | {"isWeekend": value}).encode())
 
-    assert records[0]["isWeekend"] == value
+    np.testing.assert_array_equal(read["isWeekend"], np.array([value], float))
 
 
-@pytest.mark.parametrize("value", ["", "  ", " paypal "])
+@pytest.mark.parametrize("value", ["", "  ", " paypal ", "NULL", "a: b", "\u003a \\u003a"])
 def test_a_text_means_the_same_in_a_request_as_in_a_file(
     value: str, contract: PaymentContract
 ) -> None:
-    records, _ = contract.read(json.dumps(GOOD | {"paymentMethod": value}).encode())
+    read = contract.one(json.dumps(GOOD | {"paymentMethod": value}).encode())
 
-    method = columns_of(records, SPEC.inputs)["paymentMethod"][0]
-
-    assert method == (value.strip() or None)
+    meant = value.strip()
+    assert read["paymentMethod"].tolist() == [None if meant in ("", "NULL") else meant]
 
 
 WHOLE, HOUR, NUMBER = (
@@ -176,7 +184,8 @@ def test_a_required_field_must_be_there_but_may_be_null(
     assert problem["field"] == field
     assert problem["expectation"].endswith("; the field is required")
     assert problem["value"] is None
-    assert contract.read(json.dumps(without | {field: None}).encode())[0][0][field] is None
+    read = contract.one(json.dumps(without | {field: None}).encode())
+    assert read[field].tolist()[0] is None or np.isnan(read[field][0])
 
 
 @pytest.mark.parametrize(
@@ -191,10 +200,10 @@ def test_a_required_field_must_be_there_but_may_be_null(
         ("[" * 100_000, "JSON (", None),
         ('{"a":' * 100_000, "JSON (", None),
         ("1" * 5_000, "JSON (", None),
-        ("5", "one payment as a JSON object, or a list", 5),
-        ("null", "one payment as a JSON object, or a list", None),
-        ('"payment"', "one payment as a JSON object, or a list", "payment"),
-        ("[[]]", "one payment as a JSON object, or a list", "[]"),
+        ("5", "one payment as a JSON object", 5),
+        ("null", "one payment as a JSON object", None),
+        ('"payment"', "one payment as a JSON object", "payment"),
+        ("[[]]", "one payment as a JSON object", "[]"),
         ("[]", "1 to 10,000 payments", 0),
         (json.dumps([{}] * (MAX_PAYMENTS + 1)), "1 to 10,000 payments", MAX_PAYMENTS + 1),
     ],
@@ -224,7 +233,7 @@ def test_junk_is_accepted_or_refused_in_a_way_that_can_be_answered(
     body = junk if isinstance(junk, bytes) else json.dumps(junk).encode()
 
     try:
-        contract.read(body)
+        _read(contract, body)
     except BadRequest:
         problems = _problems(contract, body)
         fields = [(p["payment"], p["field"]) for p in problems]
@@ -255,9 +264,9 @@ def test_a_column_may_be_named_like_anything_of_pydantics() -> None:
     spec = DatasetSpec.from_dict({"name": "odd", "label": "y", "columns": {n: {} for n in names}})
     payment = {name: float(i) for i, name in enumerate(names)}
 
-    records, _ = PaymentContract(spec).read(json.dumps(payment).encode())
+    read = PaymentContract(spec).one(json.dumps(payment).encode())
 
-    assert records == [payment]
+    _same(read, {name: np.array([value]) for name, value in payment.items()})
 
 
 @pytest.mark.parametrize("field", ["isWeekend", "numItems"])
@@ -265,3 +274,84 @@ def test_almost_whole_is_not_whole(field: str, contract: PaymentContract) -> Non
     (problem,) = _problems(contract, json.dumps(GOOD | {field: 0.9999999999}))
 
     assert problem["field"] == field
+
+
+def test_one_is_no_list_and_a_list_is_not_one(contract: PaymentContract) -> None:
+    good = json.dumps(GOOD).encode()
+
+    with pytest.raises(BadRequest, match="the request: one payment as a JSON object, is"):
+        contract.one(b"[" + good + b"]")
+    with pytest.raises(BadRequest, match="the request: a JSON list of 1 to 10,000 payments, is"):
+        contract.many(good)
+
+
+TEXTS = st.sampled_from(["", ":", "a:b", '":', "\\", "\\u003a", "{}", '"'])
+
+
+@given(
+    place=st.integers(0, 2), field=st.sampled_from(["timestamp", "Category", "paymentMethod"]),
+    first=TEXTS, second=TEXTS, other=TEXTS, escaped=st.booleans(),
+)  # fmt: skip
+def test_a_field_that_is_there_twice_is_named_whatever_the_texts_hold(
+    place: int, field: str, first: str, second: str, other: str, escaped: bool,
+    contract: PaymentContract,
+) -> None:  # fmt: skip
+    payment = GOOD | {"customerId": other, "fraudPattern": other}
+    good = json.dumps({n: v for n, v in payment.items() if n != field})[:-1]
+
+    def text(value: str) -> str:
+        return json.dumps(value).replace(":", r"\u003a") if escaped else json.dumps(value)
+
+    twice = f'{good}, "{field}": {text(first)}, "{field}": {text(second)}}}'
+    once = f'{good}, "{field}": {text(first)}}}'
+
+    (problem,) = _problems(contract, f"[{', '.join([once] * place + [twice])}]")
+
+    assert (problem["payment"], problem["field"]) == (place, field)
+    assert (problem["expectation"], problem["value"]) == ("the field once", second)
+    contract.many(f"[{once}]".encode())
+
+
+@pytest.mark.parametrize("digits", [25, 400])
+def test_a_whole_number_of_any_length_is_read_or_refused(
+    digits: int, contract: PaymentContract
+) -> None:
+    body = json.dumps(GOOD | {"amount": 10**digits}).encode()
+
+    if digits == 25:
+        assert contract.one(body)["amount"].tolist() == [1e25]
+    else:
+        (problem,) = _problems(contract, body)
+        assert problem["field"] == "amount"
+
+
+def test_more_fields_and_problems_than_anybody_means_are_counted_only(
+    contract: PaymentContract,
+) -> None:
+    wide = json.dumps({f"x{i}": i for i in range(MAX_FIELDS + 1)})
+    endless = json.dumps([{"x": 1}] * MAX_PAYMENTS)
+
+    (problem,) = _problems(contract, wide)
+    problems = _problems(contract, endless)
+
+    assert problem["expectation"] == f"at most {MAX_FIELDS} fields"
+    assert len(problems) == MAX_PROBLEMS
+
+
+@given(
+    scores=st.lists(st.floats(0, 1), min_size=1, max_size=5), threshold=st.floats(0, 1),
+    request_id=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
+)  # fmt: skip
+def test_answers_read_back_exactly(scores: list[float], threshold: float, request_id: str) -> None:
+    probability = np.array(scores)
+    decision = (probability >= threshold).astype(np.int8)
+
+    many = json.loads(answers_json(request_id, "12", threshold, probability, decision))
+
+    assert many == [
+        {"request_id": request_id, "decision": d, "probability": p, "threshold": threshold,
+         "model_version": "12"}
+        for p, d in zip(scores, decision.tolist(), strict=True)
+    ]  # fmt: skip
+    for answer, p, d in zip(many, scores, decision.tolist(), strict=True):
+        assert json.loads(answer_json(request_id, "12", threshold, p, d)) == answer
