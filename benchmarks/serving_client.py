@@ -96,7 +96,7 @@ async def ask(
         seen.versions[version] = seen.versions.get(version, 0) + 1
         if wrong := judge.wrong(payment, answer):
             seen.mixed.append((begun, wrong))
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError) as error:
         seen.failures.append((begun, f"{type(error).__name__}: {error}"))
     finally:
         seen.in_flight -= 1

@@ -23,6 +23,7 @@ from training.errors import FraudrayError
 
 REPLICAS: Final = 2
 CONNECTIONS: Final = 64
+BEFORE: Final = 1.0  # seconds before a kill in which a request may be sent that it fails
 CLIENT_RATE: Final = 20.0  # requests a second by our client, beside those of the bare one
 INNER: Final = ("FeatureEngineering", "Model", "Threshold")
 INGRESS: Final = ("Ingress",)
@@ -88,7 +89,7 @@ def kills_block(rate: float, runs: Sequence[Kills]) -> str:
             failed = _failed(run.bare, kill)
             inner = kill.deployment in INNER
             most = 0 if inner else kill.in_flight
-            took = run.bare.between(kill.at, kill.until)
+            took = run.bare.between(kill.at - BEFORE, kill.until - BEFORE)
             back = "never" if kill.recovered is None else f"{kill.recovered:.1f}"
             rows.append([
                 kill.deployment, f"{len(took):,}", f"{failed}",
@@ -101,20 +102,24 @@ def kills_block(rate: float, runs: Sequence[Kills]) -> str:
              "requests of our client", "failed, at most", "p99, ms", "longest, ms",
              "two replicas again after, s"]  # fmt: skip
     mixed = sum(len(seen.mixed) for run in runs for seen in (run.bare, run.client))
+    told = [what for run in runs for seen in (run.bare, run.client) for _, what in seen.failures]
+    counted = sum(
+        _failed(seen, kill) for r in runs for kill in r.kills for seen in (r.bare, r.client)
+    )
     parts = [
         f"{rate:,.0f} requests a second by the bare client, {CLIENT_RATE:g} by ours.",
         table(heads, rows),
-        f"Answers that are not their version's: {met(mixed == 0, '0')}.",
+        f"Answers that are not their version's: {met(mixed == 0, '0')}. Failed before the first "
+        f"kill of a run: {met(len(told) == counted, '0')}.",
     ]
-    told = [what for run in runs for seen in (run.bare, run.client) for _, what in seen.failures]
     if told:
         parts.append(f"For example: {'; '.join(told[:3])}")
     return "\n\n".join(parts)
 
 
 def _failed(seen: Seen, kill: Kill) -> int:
-    # What was on its way when the replica died was sent before.
-    return sum(kill.at - 1 <= at < kill.until - 1 for at, _ in seen.failures)
+    # What was on its way when the replica died was sent before; the last load ends by itself.
+    return sum(kill.at - BEFORE <= at < kill.until - BEFORE for at, _ in seen.failures)
 
 
 async def _capacity(url: str, case: Case, seconds: float) -> float:
@@ -157,7 +162,7 @@ async def _run(
         going = False
         end = time.monotonic()
         await asyncio.gather(*loads)
-    ends = [*(at for _, at, _, _ in done[1:]), end]
+    ends = [*(at for _, at, _, _ in done[1:]), end + BEFORE]
     return Kills(
         [
             Kill(stage, at, until, hands, await recovery)

@@ -163,7 +163,7 @@ def chain(ingress: int, stages: int) -> Server:
     """Three chained deployments called once a request, in plain Ray Serve."""
     return Server(
         "plain Ray Serve composition",
-        f"{_many(ingress, 'ingress')}, {stages} a stage",
+        f"{ingress} ingress, {stages} of each stage",
         [sys.executable, str(HERE / "serving_chain.py"), "chain", "--port", "{port}",
          "--ingress", str(ingress), "--stages", str(stages)],
     )  # fmt: skip
