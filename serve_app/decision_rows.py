@@ -48,14 +48,14 @@ def _columns(model: str, delivery: Delivery) -> list[list[Any]]:
 
 
 def _append_sqlite(connection: sa.Connection, columns: list[list[Any]]) -> int:
-    # Rows go to the driver as they are: three times as fast as by their names.
+    # Rows go to the driver as they are, more than twice as fast as by their names.
     statement = sqlite.insert(DECISIONS).on_conflict_do_nothing()
     sql = str(statement.compile(dialect=connection.dialect))
     return connection.exec_driver_sql(sql, list(zip(*columns, strict=True))).rowcount
 
 
 def _append_postgresql(connection: sa.Connection, columns: list[list[Any]]) -> int:
-    # An array for each column is ten times as fast as rows of values.
+    # An array for each column takes a fifth of the time that rows of values take.
     arrays = [
         sa.bindparam(column.name, type_=postgresql.ARRAY(column.type)) for column in DECISIONS.c
     ]

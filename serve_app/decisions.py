@@ -80,8 +80,8 @@ class DecisionStore:
     Raises
     ------
     DecisionLogError
-        If the URL is not one of these. Every method raises `StoreAway` where the database cannot
-        be reached, and `DecisionLogError` where it refuses.
+        If the URL is not one of these or cannot be used. Every method raises `StoreAway` where
+        the database cannot be reached, and `DecisionLogError` where it refuses.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,13 +93,17 @@ class DecisionStore:
         self._tables = False
         match address.get_backend_name():
             case "sqlite" if address.database:
-                Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    message = f"{self._name}: its folder cannot be made: {error.strerror}"
+                    raise DecisionLogError(message) from None
                 self._engine = sa.create_engine(address, connect_args={"timeout": _PATIENCE})
                 sa.event.listen(self._engine, "connect", _set_up_sqlite)
                 self._insert: Any = sqlite.insert
             case "postgresql":
                 if address.drivername == "postgresql":
-                    # The driver that MLflow's documentation names too, whatever the default is.
+                    # The default differs between versions of SQLAlchemy; this one we pin.
                     address = address.set(drivername="postgresql+psycopg2")
                 try:
                     self._engine = sa.create_engine(

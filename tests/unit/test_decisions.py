@@ -208,6 +208,12 @@ def test_another_url_is_refused(url: str, said: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DecisionLogError, match="its folder cannot be made"):
+        DecisionStore(f"sqlite:///{tmp_path}/file/below/decisions.db")
+
+
 def test_a_server_that_is_not_there_is_away(free_ports: Callable[[int], list[int]]) -> None:
     (port,) = free_ports(1)
     store = DecisionStore(f"postgresql://mlflow:secret@127.0.0.1:{port}/postgres")
