@@ -170,7 +170,7 @@ _OWN_HEADERS = {401: {"WWW-Authenticate": "WwwAuthenticate"}, 503: {"Retry-After
 
 
 def _answer(description: str, content: dict[str, Any], status: int = 200) -> dict[str, Any]:
-    names = {"X-Request-ID": "RequestId"} | _OWN_HEADERS.get(status, {})
+    names = {"X-Request-ID": "RequestId", **_OWN_HEADERS.get(status, {})}
     headers = {name: _ref(header, "headers") for name, header in names.items()}
     return {"description": description, "headers": headers, "content": content}
 
@@ -212,8 +212,9 @@ def _scoring(example: dict[str, Any]) -> dict[str, Any]:
     one, answer = _ref("Payment"), _ref("Answer")
     several, answers = _list(one, MAX_PAYMENTS), _list(answer)
     stream = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
-    first, both = _body(one, one=example), _body(several, list=[example, example])
-    either = _body({"oneOf": [one, several]}, one=example, list=[example, example])
+    both = [example, example]
+    first, all_ = _body(one, one=example), _body(several, list=both)
+    either = _body({"oneOf": [one, several]}, one=example, list=both)
     predict = _operation(
         "predict", "Score one payment", _json(answer), _SCORING, body=first, sticky=True
     )
@@ -221,7 +222,7 @@ def _scoring(example: dict[str, Any]) -> dict[str, Any]:
         "predict_batch",
         f"Score a JSON list of up to {MAX_PAYMENTS:,} payments, or an Arrow stream of up to "
         f"{MAX_ROWS:,} rows; answers come in the same order and form",
-        _json(answers) | stream, _SCORING, body=both | stream, sticky=True,
+        _json(answers) | stream, _SCORING, body=all_ | stream, sticky=True,
     )  # fmt: skip
     short = _operation(
         "predict_either", "Score one payment, or a list of them",
@@ -241,6 +242,7 @@ def _scoring(example: dict[str, Any]) -> dict[str, Any]:
 
 def _telling() -> dict[str, Any]:
     model = "The model in service: who it is, how it decides, how it measured, what it reads"
+    away = (401, 503, 504)
     label, labels = _ref("Feedback"), _list(_ref("Feedback"), MAX_FEEDBACK)
     told = {"request_id": "order-17", "label": 1, "at": "2026-01-31T12:00:00Z"}
     feedback = _operation(
@@ -249,21 +251,18 @@ def _telling() -> dict[str, Any]:
         _json(_object(recorded=_COUNT, request_id=_TEXT)), (401, 404, *_BODY, 503, 504),
         body=_body({"oneOf": [label, labels]}, one=told, list=[told | {"payment": 0, "label": 0}]),
     )  # fmt: skip
-    stats = _operation("stats", "The last fifteen minutes", _json(_STATS), (401, 503, 504))
     return {
         "/v1/model": {"get": _operation("model", model, _json(_MODEL), (401, 503))},
         "/model": {"get": _operation("model_short", model, _json(_MODEL), (401, 503))},
         "/v1/feedback": {"post": feedback},
-        "/v1/stats": {"get": stats},
+        "/v1/stats": {"get": _operation("stats", "The last 15 minutes", _json(_STATS), away)},
     }
 
 
 def _ordering() -> dict[str, Any]:
     def order(name: str, summary: str, kind: str, *, needed: bool = True, **examples: Any) -> Any:
-        body = _body(_ref(kind), **examples)
-        return {
-            "post": _operation(name, summary, _json(_ORDERED), _ORDERS, body=body, needed=needed)
-        }
+        given = {"body": _body(_ref(kind), **examples), "needed": needed}
+        return {"post": _operation(name, summary, _json(_ORDERED), _ORDERS, **given)}
 
     return {
         "/v1/admin/promote": order(
@@ -295,7 +294,5 @@ def _open() -> dict[str, Any]:
     status = _json(_object(status=_TEXT))
     health = _operation("health", "Whether the service is alive", status, ())
     ready = _operation("ready", "Whether it can answer", status, (503,))
-    return {
-        path: {"get": operation | {"security": []}}
-        for path, operation in (("/health", health), ("/ready", ready))
-    }
+    found = {"/health": health, "/ready": ready}
+    return {path: {"get": operation | {"security": []}} for path, operation in found.items()}

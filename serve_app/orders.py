@@ -45,6 +45,11 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
+def _integer(value: Any) -> Any:
+    # In JSON 1.0 is the same number as 1.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _time(text: Any) -> datetime:
     if not isinstance(text, str):
         raise ValueError(text)
@@ -77,10 +82,10 @@ class Feedback(_Body):
         pattern=r"^[\x21-\x7e]{1,128}$",
         description="the request_id of an answer: 1 to 128 printable characters",
     )
-    label: Annotated[Literal[0, 1] | bool, AfterValidator(int)] = Field(
+    label: Annotated[Literal[0, 1] | bool, BeforeValidator(_integer), AfterValidator(int)] = Field(
         description="0 or false if it was legitimate, 1 or true if it was fraud"
     )
-    payment: int = Field(
+    payment: Annotated[int, BeforeValidator(_integer)] = Field(
         default=0, ge=0, lt=100_000,
         description="the payment's place in its request, a whole number from 0 to 99999",
     )  # fmt: skip

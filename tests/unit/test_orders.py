@@ -24,7 +24,7 @@ from serve_app.orders import MAX_FEEDBACK
 KINDS = (Promote, Rollback, NewThreshold, NewChallenger)
 
 
-@pytest.mark.parametrize(("given_", "label"), [(0, 0), (1, 1), (False, 0), (True, 1)])
+@pytest.mark.parametrize(("given_", "label"), [(0, 0), (1, 1), (1.0, 1), (False, 0), (True, 1)])
 def test_a_label_may_be_a_number_or_a_boolean(given_: Any, label: int) -> None:
     (feedback,) = read_feedback(json.dumps({"request_id": "a", "label": given_}).encode())
 
