@@ -261,7 +261,7 @@ def _telling() -> dict[str, Any]:
 
 def _ordering() -> dict[str, Any]:
     def order(name: str, summary: str, kind: str, *, needed: bool = True, **examples: Any) -> Any:
-        given = {"body": _body(_ref(kind), **examples), "needed": needed}
+        given: dict[str, Any] = {"body": _body(_ref(kind), **examples), "needed": needed}
         return {"post": _operation(name, summary, _json(_ORDERED), _ORDERS, **given)}
 
     return {
