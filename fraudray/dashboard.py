@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-from fraudray.runtime import RuntimeProblem
+from fraudray.runtime import RuntimeProblem, use_own_token
 from serve_app.app import NAME
 
 _WRITER_CPUS = 0.1  # of the actor that keeps the decision log; see serve_app.app
@@ -66,6 +66,7 @@ class Dashboard:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        use_own_token()
         with _told(address):
             self._client = ServeSubmissionClient(address)
 

@@ -61,15 +61,24 @@ def prepare() -> None:
     """Set what Ray, MLflow and Gradio read from the environment, unless the user set it.
 
     No telemetry leaves the machine. The home folder and a SQLite store are named absolutely,
-    because Ray's workers run in folders of their own.
+    because Ray's workers run in folders of their own; so is the file of keys.
     """
     os.environ["FRAUDRAY_HOME"] = str(home())
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
     if store.startswith(_SQLITE):
         path = Path(store.removeprefix(_SQLITE)).absolute()
         os.environ["MLFLOW_TRACKING_URI"] = f"{_SQLITE}{path}"
+    if keys := os.environ.get("FRAUDRAY_KEYS"):
+        os.environ["FRAUDRAY_KEYS"] = str(Path(keys).absolute())
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def use_own_token() -> None:
+    """Show Ray the token of local clusters, unless the environment names another one."""
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if os.environ["RAY_AUTH_MODE"] == "token" and not given:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = token_path()
 
 
 def token_path() -> str:
@@ -184,10 +193,7 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
     RuntimeProblem
         If Ray does not start in two tries.
     """
-    if os.environ["RAY_AUTH_MODE"] == "token" and not (
-        os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    ):
-        os.environ["RAY_AUTH_TOKEN_PATH"] = token_path()
+    use_own_token()
     if dashboard_port is not None:
         _set_up_haproxy()
     import ray

@@ -45,6 +45,7 @@ BODY_SECONDS: Final = 10.0
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON = "application/json"
+_ADMIN = "/v1/admin/"
 _ASSETS = (".css", ".js", ".png")
 _log = logging.getLogger("ray.serve")
 
@@ -79,8 +80,8 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """Its content type without parameters, in small letters."""
-        return self.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+        """Its content type without parameters, in small letters; empty if none was given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class Http:
             raise Refused.because(
                 401, "a key of this service: Authorization: Bearer KEY", WWW_Authenticate="Bearer"
             )
-        if path.startswith("/v1/admin/") and role != "operator":
+        if path.startswith(_ADMIN) and role != "operator":
             raise Refused.because(403, "an operator's key")
 
     async def _predict(self, request: Request) -> Reply:
@@ -376,9 +377,15 @@ def _request_id(headers: Mapping[str, str]) -> str:
 
 
 def _require(request: Request, *kinds: str) -> str:
-    if request.kind not in kinds:
+    """The content type; JSON where none was given, but not with an order.
+
+    A page of somebody else, open in an operator's browser, can send what has no type or a plain
+    one. It cannot send JSON without asking first.
+    """
+    kind = request.kind or ("" if request.path.startswith(_ADMIN) else _JSON)
+    if kind not in kinds:
         raise Refused.because(415, f"content type {' or '.join(kinds)}")
-    return request.kind
+    return kind
 
 
 def _refusal(error: Exception, request: Request) -> Refused:

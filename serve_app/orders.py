@@ -122,8 +122,8 @@ class NewThreshold(_Body):
         }
     )
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="a number from 0 to 1"
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="a number above 0 and at most 1"
     )
     policy: (
         Annotated[str, AfterValidator(_policy), Field(json_schema_extra={"pattern": _POLICY})]

@@ -119,8 +119,12 @@ class Rollout:
         self._move(champion, challenger)
 
     def settled(self, wanted: Wanted) -> bool:
-        """Whether what is wanted is what serves."""
-        return self.plan.champion == wanted.champion and self.plan.challenger == wanted.challenger
+        """Whether what is wanted is what every ingress stamps."""
+        plans = [self.plan]
+        plans += [m.report.plan for m in self._members.values() if m.report.stage == "ingress"]
+        return all(
+            p.champion == wanted.champion and p.challenger == wanted.challenger for p in plans
+        )
 
     def refusal(self, wanted: Wanted) -> str | None:
         """Why one of the versions wanted does not serve, if it was refused."""

@@ -199,7 +199,8 @@ def test_labels_find_their_decision_and_others_are_told(
 @pytest.mark.parametrize(
     ("path", "kind", "status"),
     [("/v1/predict", "text/csv", 415), ("/v1/predict", arrow.MEDIA_TYPE, 415),
-     ("/v1/predict/batch", "text/plain", 415), ("/v1/admin/promote", "text/plain", 415)],
+     ("/v1/predict/batch", "text/plain", 415), ("/v1/admin/promote", "text/plain", 415),
+     ("/v1/admin/promote", "", 415)],
 )  # fmt: skip
 def test_another_content_type_is_refused(
     client: TestClient, path: str, kind: str, status: int
