@@ -211,4 +211,4 @@ def _curl(url: str, spec: DatasetSpec) -> str:
         for name, c in spec.inputs.items()
         if c.example is not None
     )
-    return f"curl {url}/predict -d '{{{fields}}}'"
+    return f"curl {url}/v1/predict -H 'content-type: application/json' -d '{{{fields}}}'"

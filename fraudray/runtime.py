@@ -64,10 +64,10 @@ def prepare() -> None:
     because Ray's workers run in folders of their own; so is the file of keys.
     """
     os.environ["FRAUDRAY_HOME"] = str(home())
-    store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if store.startswith(_SQLITE):
-        path = Path(store.removeprefix(_SQLITE)).absolute()
-        os.environ["MLFLOW_TRACKING_URI"] = f"{_SQLITE}{path}"
+    for name in ("MLFLOW_TRACKING_URI", "FRAUDRAY_DECISIONS"):
+        store = os.environ.get(name, "")
+        if store.startswith(_SQLITE):
+            os.environ[name] = f"{_SQLITE}{Path(store.removeprefix(_SQLITE)).absolute()}"
     if keys := os.environ.get("FRAUDRAY_KEYS"):
         os.environ["FRAUDRAY_KEYS"] = str(Path(keys).absolute())
     for name, value in _ENVIRONMENT.items():

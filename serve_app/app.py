@@ -27,7 +27,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import stages
 from serve_app.calls import Scores
 from serve_app.decision_log import DecisionLog
-from serve_app.decisions import Feedback
+from serve_app.decisions import Feedback, StoreAway
 from serve_app.delivery import Delivery
 from serve_app.graph import Graph, Outcome
 from serve_app.ingress import Http
@@ -45,7 +45,7 @@ NAME: Final = "fraudray"
 """The Serve application."""
 LOOK: Final = 1.0
 """Seconds between two looks at the registry."""
-PATIENCE: Final = 30.0
+PATIENCE: Final = 20.0
 """Seconds that an order may take until every replica follows."""
 _WRITER: Final = "decisions"
 
@@ -128,12 +128,19 @@ class Rollout:
             if time.monotonic() > deadline:
                 waiting = f"not every replica follows after {PATIENCE:g} s: {self._logic.lacking}"
                 return Outcome(503, waiting, self._logic.plan)
+            if self._logic.wanted != wanted:
+                return Outcome(409, "another order came after this one", self._logic.plan)
             await asyncio.sleep(0.02)
         return Outcome(200, "", self._logic.plan)
 
-    async def history(self) -> list[dict[str, Any]]:
-        """Changes of the champion, the newest first."""
-        return await asyncio.to_thread(self._watch.history)
+    async def history(self) -> list[dict[str, Any]] | Outcome:
+        """Changes of the champion, the newest first; else why they cannot be told."""
+        from serve_app.watch import Refused
+
+        try:
+            return await asyncio.to_thread(self._watch.history)
+        except Refused as refused:
+            return Outcome(refused.status, str(refused), self._logic.plan)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -158,16 +165,12 @@ class Rollout:
             if reason is not None:
                 _log.error("version %s must not serve: %s", reference.version, reason)
         self._logic.want(wanted, found)
-        if not self._looked.is_set() and self._logic.refusal(wanted) and not self._kept:
+        last = self._watch.last_good()
+        if self._logic.plan.champion is None and self._logic.refusal(wanted) and wanted != last:
             # What is named cannot serve and nothing else does: the last good one can.
-            await self._fall_back()
+            await self._want(last)
         self._looked.set()
         await self._tell()
-
-    async def _fall_back(self) -> None:
-        last = self._watch.last_good()
-        found = {r: await asyncio.to_thread(self._watch.test, r) for r in last.references}
-        self._logic.want(last, found)
 
     async def _tell(self) -> None:
         champion = self._logic.plan.champion
@@ -293,8 +296,8 @@ class _Orders:
         outcome: Outcome = await self._rollout.order.remote(kind, what)
         return outcome
 
-    async def history(self) -> list[dict[str, Any]]:
-        changes: list[dict[str, Any]] = await self._rollout.history.remote()
+    async def history(self) -> list[dict[str, Any]] | Outcome:
+        changes: list[dict[str, Any]] | Outcome = await self._rollout.history.remote()
         return changes
 
 
@@ -317,13 +320,15 @@ class _Log:
         return stats
 
     async def _ask(self, method: str, *given: Any) -> Any:
-        if self._writer is None:
-            self._writer = serve.get_deployment_actor(_WRITER)
         try:
+            if self._writer is None:
+                self._writer = serve.get_deployment_actor(_WRITER)
             return await getattr(self._writer, method).remote(*given)
-        except RayActorError:
-            self._writer = None
+        except RayTaskError:
             raise
+        except (RayActorError, ValueError) as error:  # Ray knows no actor of that name: ValueError
+            self._writer = None
+            raise StoreAway("the writer of decisions is being restarted") from error
 
 
 def build(args: dict[str, Any]) -> Application:

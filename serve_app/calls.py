@@ -21,7 +21,8 @@ from training.data import Columns
 from training.errors import FraudrayError
 
 ROWS: Final = 4096
-"""Most payments of a call: messages between replicas end at 4 MiB."""
+"""Most payments of a call."""
+_MESSAGE = 3 * 2**20  # bytes; messages between replicas end at 4 MiB
 IN_FLIGHT: Final = 2
 """Calls of a version on their way at a time; more of them make smaller ones."""
 WAITING: Final = 512
@@ -30,6 +31,12 @@ WAITING_ROWS: Final = 200_000
 """Payments that may wait."""
 AGAIN: Final = 0.05
 """Seconds before a call is sent again that a replica died with."""
+
+
+def most_rows(width: int) -> int:
+    """How many payments of so many features a call may hold."""
+    return max(1, min(ROWS, _MESSAGE // (8 * max(width, 1))))
+
 
 Scores = tuple[NDArray[np.float64], NDArray[np.int8]]
 """Probabilities and decisions, shape (n,) each."""
@@ -63,12 +70,15 @@ class Calls:
         Scores columns of shape (n,).
     lasting
         Whether an error will come again: no use to send the same call twice.
+    most
+        Payments of a call.
     """
 
     def __init__(
-        self, reference: Reference, send: Send, lasting: Callable[[Exception], bool]
+        self, reference: Reference, send: Send, lasting: Callable[[Exception], bool], most: int
     ) -> None:
         self.reference = reference
+        self._most = most
         self.in_flight = 0
         self.waiting_rows = 0
         self._send = send
@@ -107,9 +117,10 @@ class Calls:
             raise Overloaded(f"{len(self._waiting)} requests wait already")
         loop = asyncio.get_running_loop()
         answers = []
-        for start in range(0, rows, ROWS):
-            some = columns if rows <= ROWS else _slice(columns, start)
-            waiting = _Waiting(some, min(ROWS, rows - start), loop.create_future())
+        for start in range(0, rows, self._most):
+            end = min(start + self._most, rows)
+            some = columns if rows <= self._most else _slice(columns, start, end)
+            waiting = _Waiting(some, end - start, loop.create_future())
             answers.append(waiting.answer)
             self._waiting.append(waiting)
             self.waiting_rows += waiting.rows
@@ -129,7 +140,7 @@ class Calls:
     def _pump(self) -> None:
         while self._waiting and self.in_flight < IN_FLIGHT:
             batch, rows = [], 0
-            while self._waiting and rows + self._waiting[0].rows <= ROWS:
+            while self._waiting and rows + self._waiting[0].rows <= self._most:
                 waiting = self._waiting.popleft()
                 self.waiting_rows -= waiting.rows
                 if not waiting.answer.done():  # its caller has given up
@@ -178,8 +189,8 @@ def _expire(answers: list[asyncio.Future[Scores]]) -> None:
             return
 
 
-def _slice(columns: Columns, start: int) -> Columns:
-    return {name: values[start : start + ROWS] for name, values in columns.items()}
+def _slice(columns: Columns, start: int, end: int) -> Columns:
+    return {name: values[start:end] for name, values in columns.items()}
 
 
 def _joined(parts: list[Columns]) -> Columns:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol, Self
 
-from serve_app.calls import Calls, Scores, Send
+from serve_app.calls import Calls, Scores, Send, most_rows
 from serve_app.contract import PaymentContract, form_fields
 from serve_app.decisions import Feedback
 from serve_app.delivery import Delivery, Role
@@ -23,6 +23,8 @@ from training.errors import FraudrayError
 
 DELIVERY: Final = 0.2
 """Seconds between two deliveries to the decision log."""
+STOP: Final = 8.0
+"""Seconds that the last decisions may take to reach their log."""
 SHADOW_ROWS: Final = 8192
 """Payments that may wait for a challenger in shadow; others are not compared."""
 PROBE: Final = 2.0
@@ -56,8 +58,8 @@ class Orders(Protocol):
     async def order(self, kind: str, what: dict[str, Any], /) -> Outcome:
         """Promote, roll back, set a threshold or a challenger; return when the graph follows."""
 
-    async def history(self) -> list[dict[str, Any]]:
-        """Past changes, the newest first."""
+    async def history(self) -> list[dict[str, Any]] | Outcome:
+        """Past changes, the newest first; else why they cannot be told."""
 
 
 class DecisionLog(Protocol):
@@ -81,6 +83,8 @@ class Entry:
     ----------
     probe
         Columns of one payment that it must be able to score.
+    rows
+        Payments that a call down the graph may hold; see `calls.most_rows`.
     """
 
     reference: Reference
@@ -88,6 +92,7 @@ class Entry:
     threshold: float
     about: dict[str, Any]
     probe: Columns
+    rows: int
 
     @classmethod
     def of(cls, reference: Reference) -> Self:
@@ -100,6 +105,7 @@ class Entry:
             bundle.choice.threshold,
             _about(reference, bundle),
             columns_of(rows, bundle.spec.inputs),
+            most_rows(len(bundle.features.feature_names_)),
         )
 
 
@@ -161,8 +167,11 @@ class Graph:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._deliverer
         await asyncio.gather(*self._shadows, return_exceptions=True)
-        await self._deliver()
-        self.ledger.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP):
+                while not await self._deliver():
+                    await asyncio.sleep(DELIVERY)
+        self.ledger.close()  # what is left is counted in a file
 
     def choose(self, key: str) -> Chosen:
         """The version for a request.
@@ -271,7 +280,9 @@ class Graph:
         calls = self._calls.get(reference)
         if calls is None:
             self._calls = {r: c for r, c in self._calls.items() if not c.idle}
-            calls = self._calls[reference] = Calls(reference, self._send, self._lasting)
+            calls = self._calls[reference] = Calls(
+                reference, self._send, self._lasting, self._entry(reference).rows
+            )
         return calls
 
     def _entry(self, reference: Reference) -> Entry:
@@ -307,19 +318,19 @@ class Graph:
             await asyncio.sleep(DELIVERY)
             await self._deliver()
 
-    async def _deliver(self) -> None:
+    async def _deliver(self) -> bool:
+        """Bring what the ledger holds; whether the log has all of it."""
         async with self._delivering:
             delivery = self.ledger.take()
             if delivery is None:
-                return
+                return True
             try:
                 await self._log.deliver(delivery)
-            except asyncio.CancelledError:
-                raise
             except Exception as error:  # it is away: the ledger keeps what it has
                 _log.warning("the decision log does not take a delivery: %s", error)
-            else:
-                self.ledger.acknowledge(delivery)
+                return False
+            self.ledger.acknowledge(delivery)
+            return self.ledger.take() is None
 
 
 def situation(plan: Plan) -> dict[str, Any]:

@@ -14,5 +14,9 @@ done
 sed -e '/^listen stats$/,$d' \
   -e "s/^\( *bind \):\([0-9]*\)$/\1${FRAUDRAY_HAPROXY_METRICS:-127.0.0.1}:\2/" \
   -e 's/ mode 666 level admin / mode 600 level admin /' "$file" >"$file.closed"
+if grep -Eq '^ *bind +(\*|:)' "$file.closed"; then
+  echo "HAProxy is not started: $file opens more than this wrapper knows to close" >&2
+  exit 1
+fi
 mv "$file.closed" "$file"
 exec "$FRAUDRAY_HAPROXY" "$@"

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from serve_app import arrow, openapi
 from serve_app.calls import Overloaded, TooLate
 from serve_app.contract import (
+    MAX_PROBLEMS,
     BadRequest,
     NewChallenger,
     NewThreshold,
@@ -46,6 +47,8 @@ BODY_SECONDS: Final = 10.0
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON = "application/json"
 _ADMIN = "/v1/admin/"
+_TYPED = (_ADMIN, "/v1/feedback")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _ASSETS = (".css", ".js", ".png")
 _log = logging.getLogger("ray.serve")
 
@@ -191,7 +194,13 @@ class Http:
 
     def _admit(self, path: str, headers: Mapping[str, str]) -> None:
         # What a probe and a reader of the interface need tells nothing of a payment or a decision.
-        if self._keys is None or path in self._open:
+        if self._keys is None:
+            # Who has got a browser to take this machine for a site of theirs calls it by that name.
+            host = re.sub(r":\d+$", "", headers.get("host", ""))
+            if host not in _LOOPBACK:
+                raise Refused.because(403, f"a request to {' or '.join(_LOOPBACK)}")
+            return
+        if path in self._open:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         role = self._keys.role(given.strip() if scheme.lower() == "bearer" else None)
@@ -263,12 +272,12 @@ class Http:
         ]
         unknown = await self._graph.feedback(labels)
         if unknown:
+            places = {label: place for place, label in enumerate(labels)}
+            wanted = "the request id, and the payment's place, of a decision that was made here"
             problems = [
-                Problem(payment=labels.index(label), field="request_id",
-                        expectation="the request id, and the payment's place, of a decision "
-                                    "that was made here",
+                Problem(payment=places[label], field="request_id", expectation=wanted,
                         value=f"{label.request_id} ({label.payment})")
-                for label in unknown
+                for label in unknown[:MAX_PROBLEMS]
             ]  # fmt: skip
             raise Refused(404, problems)
         return Reply(to_json({"recorded": len(labels), "request_id": request.id}))
@@ -294,7 +303,7 @@ class Http:
         outcome: Outcome = await self._graph.orders.order(kind, what)
         _log.warning("order %s %s: %s %s", kind, what, outcome.status, outcome.reason)
         if outcome.status != 200:
-            raise Refused.because(outcome.status, outcome.reason)
+            raise _undone(outcome)
         champion = outcome.plan.champion
         answer = situation(outcome.plan) | {
             "version": champion and champion.version,
@@ -304,7 +313,10 @@ class Http:
 
     async def _history(self, request: Request) -> Reply:
         del request
-        return Reply(to_json(await self._graph.orders.history()))
+        history = await self._graph.orders.history()
+        if isinstance(history, Outcome):
+            raise _undone(history)
+        return Reply(to_json(history))
 
     async def _model(self, request: Request) -> Reply:
         del request
@@ -377,12 +389,12 @@ def _request_id(headers: Mapping[str, str]) -> str:
 
 
 def _require(request: Request, *kinds: str) -> str:
-    """The content type; JSON where none was given, but not with an order.
+    """The content type; JSON where none was given, but not with what changes something.
 
     A page of somebody else, open in an operator's browser, can send what has no type or a plain
     one. It cannot send JSON without asking first.
     """
-    kind = request.kind or ("" if request.path.startswith(_ADMIN) else _JSON)
+    kind = request.kind or ("" if request.path.startswith(_TYPED) else _JSON)
     if kind not in kinds:
         raise Refused.because(415, f"content type {' or '.join(kinds)}")
     return kind
@@ -406,9 +418,19 @@ def _refusal(error: Exception, request: Request) -> Refused:
     return Refused.because(500, "an internal error; the log has it under the request id")
 
 
+def _undone(outcome: Outcome) -> Refused:
+    headers = {"Retry_After": "2"} if outcome.status == 503 else {}
+    return Refused.because(outcome.status, outcome.reason, **headers)
+
+
 def _reason(error: Exception, status: int) -> str:
-    if isinstance(error, BadRequest):
-        return "invalid"
+    match error:
+        case BadRequest():
+            return "invalid"
+        case NotReady():
+            return "not-ready"
+        case StoreAway():
+            return "decision-log"
     return {
         401: "key", 403: "key", 404: "unknown", 405: "method", 408: "slow", 413: "too-large",
         415: "content-type", 503: "overload", 504: "deadline",

@@ -90,9 +90,12 @@ class Member(Generic[Held]):
     async def _keep_following(self) -> None:
         while True:
             plan = await self._reach()
-            if plan.generation == self.plan.generation:
+            lacking = [r for r in plan.load if r not in self._held]
+            if plan.generation == self.plan.generation and not lacking:
                 continue
-            await asyncio.gather(*map(self._try, plan.load))
+            loading = asyncio.gather(*map(self._try, lacking))
+            while not (await asyncio.wait([loading], timeout=PATIENCE))[0]:
+                await self._reach()  # who says nothing for long counts as gone
             # After loading: an ingress must not stamp what it does not hold itself.
             self.plan = plan
             for reference in set(self._held) - set(plan.load):

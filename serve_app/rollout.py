@@ -52,7 +52,7 @@ class Rollout:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._members: dict[str, _Member] = {}
-        self._wanted = Wanted(None)
+        self.wanted = Wanted(None)
         self._passed: set[Reference] = set()
         self._refused: dict[Reference, float] = {}
         # Above every number that a rollout before this one gave.
@@ -78,7 +78,7 @@ class Rollout:
                 self._passed.add(reference)
             else:
                 self._refuse(reference, reason)
-        self._wanted = wanted
+        self.wanted = wanted
         self.settle()
 
     def heard(self, report: Report) -> None:
@@ -106,7 +106,7 @@ class Rollout:
         now = self._clock()
         self._members = {n: m for n, m in self._members.items() if now - m.heard < SILENCE}
         champion, challenger = self.plan.champion, self.plan.challenger
-        aim, rival = self._wanted.champion, self._wanted.challenger
+        aim, rival = self.wanted.champion, self.wanted.challenger
         if aim is not None and aim != champion and self._everywhere(aim):
             self.promotions += champion is not None
             champion = aim
@@ -152,7 +152,7 @@ class Rollout:
 
     def _move(self, champion: Reference | None, challenger: Challenge | None) -> None:
         keep = _named(champion, challenger)
-        keep += [r for r in self._wanted.references if r in self._passed and r not in keep]
+        keep += [r for r in self.wanted.references if r in self._passed and r not in keep]
         keep += [r for r in self.plan.load if r not in keep and self._may_be_used(r)]
         load = tuple(keep)
         before = self.plan

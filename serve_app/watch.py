@@ -101,7 +101,7 @@ class Watch:
                     version = self._sound(what["version"])
                     self._tracking.promote(self.model, version.version, "promoted by an operator")
                 case "rollback":
-                    self._tracking.rollback(self.model, "rolled back by an operator")
+                    self._roll_back()
                 case "threshold":
                     self._decide_otherwise(what)
                 case "challenger":
@@ -118,6 +118,15 @@ class Watch:
                 asdict(change) | {"at": datetime.fromtimestamp(change.at, UTC).isoformat()}
                 for change in self._tracking.history(self.model)
             ]
+
+    def _roll_back(self) -> None:
+        before = self._tracking.look(self.model).champion
+        version = self._tracking.rollback(self.model, "by an operator")
+        reason = self.test(self._reference(version.version))
+        if reason is not None and before is not None:
+            told = f"version {version.version} must not serve: {reason}"
+            self._tracking.promote(self.model, before, told)
+            raise Refused(409, told)
 
     def _decide_otherwise(self, what: dict[str, Any]) -> None:
         champion = self._tracking.champion(self.model)

@@ -49,7 +49,7 @@ def run(stages: Any, requests: list[int], seconds: float = 5.0) -> list[Any]:
     """Score requests of so many payments, all at once; payments are numbered through."""
 
     async def all_of_them() -> list[Any]:
-        way = Calls(ONE, stages, lasting)
+        way = Calls(ONE, stages, lasting, calls.ROWS)
         deadline = asyncio.get_running_loop().time() + seconds
         starts = np.cumsum([0, *requests])
         asked = [
@@ -120,7 +120,7 @@ def test_a_caller_who_goes_away_takes_nothing_from_the_others(cancel: bool) -> N
     stages = Stages(seconds=0.02)
 
     async def some_leave() -> list[Any]:
-        way = Calls(ONE, stages, lasting)
+        way = Calls(ONE, stages, lasting, calls.ROWS)
         deadline = asyncio.get_running_loop().time() + 5
         score: Callable[[int], Any] = lambda i: way.score(  # noqa: E731
             {"x": np.array([float(i)])}, 1, deadline

@@ -52,7 +52,7 @@ def test_no_answer_is_a_mix_and_none_fails_while_versions_change(
 
     async def load() -> None:
         transport = httpx.ASGITransport(two)
-        async with httpx.AsyncClient(transport=transport, base_url="http://graph") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             over = False
 
             async def caller(start: int) -> None:
@@ -99,7 +99,7 @@ def test_no_answer_is_a_mix_and_none_fails_while_versions_change(
 
 @pytest.fixture
 def client(two: Any) -> Iterator[TestClient]:
-    with TestClient(two) as client:
+    with TestClient(two, base_url="http://localhost") as client:
         yield client
 
 
@@ -212,7 +212,7 @@ def test_another_content_type_is_refused(
 def test_without_a_champion_it_lives_and_is_not_ready(
     local_graph: Make, records: list[dict[str, Any]]
 ) -> None:
-    with TestClient(local_graph()) as client:
+    with TestClient(local_graph(), base_url="http://localhost") as client:
         assert client.get("/health").status_code == 200
         for answer in (
             client.get("/ready"), client.get("/v1/model"), client.post("/predict", json=records[0])

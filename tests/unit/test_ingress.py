@@ -27,7 +27,7 @@ def http(
         graph = make_graph(home / "ledgers")
         graph.add("3", bundle)
         graph.want("3")
-        with TestClient(graph) as client:
+        with TestClient(graph, base_url="http://localhost") as client:
             yield client
 
 
@@ -150,7 +150,7 @@ def test_a_graph_that_fails_is_500_in_the_same_shape_and_tells_no_secret(
     graph.add("3", bundle)
     graph.want("3")
     graph.broken = ValueError("secret")
-    with TestClient(graph) as client:
+    with TestClient(graph, base_url="http://localhost") as client:
         answer = client.post("/predict", json=records[0], headers={"X-Request-ID": "mine"})
         ready = client.get("/ready")
 
