@@ -21,6 +21,8 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
 
 from fraudray.dashboard import Dashboard
 from serve_app import app
@@ -384,6 +386,32 @@ def _killed(served: Served, stage: str) -> None:
     before[0].kill()
     known = {p.pid for p in before}
     served.until(lambda: bool({p.pid for p in served.replicas(stage)} - known), 60)
+
+
+@pytest.mark.parametrize("orders", [False, True])
+def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Served, orders: bool) -> None:
+    """Schemathesis over the document of the running graph."""
+    schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+    tried = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.path.startswith("/v1/admin/") is not orders:
+            continue
+        tried += 1
+
+        # Every order waits for all replicas, and thresholds are versions that stay.
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=5 if orders else 40, deadline=None, database=None,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        def holds(case: schemathesis.Case) -> None:
+            case.call_and_validate(timeout=60)
+
+        holds()
+    assert tried == (5 if orders else 10)
+    crowned(served, "1")
+    served.run("models challenger --none")
 
 
 def test_the_registry_may_be_away(served: Served) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from serve_app.ingress import MAX_BODY
+from serve_app.http import MAX_BODY
 from training.bundle import ModelBundle
 from training.data import Dataset, records_of
 
