@@ -270,19 +270,21 @@ class _Children:
         if last.status == "RUNNING" != run.status:
             self.tracking.reopen(run.run_id)
             run.status = "RUNNING"
-        params = run.news("param", {k: v for r in records for k, v in r.params.items()})
-        tags = run.news("tag", {k: v for r in records for k, v in r.tags.items()})
+        after = replace(run, written=dict(run.written))
+        params = after.news("param", {k: v for r in records for k, v in r.params.items()})
+        tags = after.news("tag", {k: v for r in records for k, v in r.tags.items()})
         reports = []
         for record in records:
             measured = {name: (value, record.step) for name, value in record.metrics.items()}
-            if news := run.news("metric", measured):
+            if news := after.news("metric", measured):
                 values = {name: record.metrics[name] for name in news}
                 reports.append(Report(values, record.step, record.at or 0.0))
-                run.note("metric", news)
+                after.note("metric", news)
         if params or tags or reports:
             self.tracking.record(run.run_id, params=params, reports=reports, tags=tags)
-            run.note("param", params)
-            run.note("tag", tags)
+            after.note("param", params)
+            after.note("tag", tags)
+            run.written = after.written  # only now: what failed has to be written again
         for name, text in {k: v for r in records for k, v in r.texts.items()}.items():
             self.tracking.text(run.run_id, text, name)
         if last.status != "RUNNING":
