@@ -20,7 +20,8 @@ from mlflow.tracking import MlflowClient
 
 from training.tracking import StoreAway, Tracking, TrackingError
 from tuning.callbacks import MLflowCallback, flat, numbers
-from tuning.runs import KEY_TAG, ChildRuns, RunRecord
+from tuning.children import KEY_TAG, RunRecord
+from tuning.runs import ChildRuns
 
 
 class Store:
