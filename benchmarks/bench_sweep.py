@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with TemporaryDirectory() as home:
         os.environ["FRAUDRAY_HOME"] = home
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+        # Ray's workers let everything else on the machine go first; those of GridSearchCV do not.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         runtime.prepare()
         _run(given, sys.argv[1:] if arguments is None else list(arguments))
 

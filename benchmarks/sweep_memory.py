@@ -27,7 +27,9 @@ FEW: Final = 4_000
 MB: Final = 2**20
 SPACE: Final = {
     "sampling": {"smote": [0]},
-    "logistic-regression": {"C": [float(f"{c:.3g}") for c in np.geomspace(1e-6, 1e-4, 64)]},
+    "logistic-regression": {
+        "C": [float(f"{c:.3g}") for c in np.geomspace(1e-6, 1e-4, 3 * AT_A_TIME)]
+    },
 }
 """Cheap fits, which make nothing of the rows but what they read."""
 

@@ -10,9 +10,9 @@ from fraudray.commands.options import DEFAULT_TRIALS
 from fraudray.pipeline import Audited
 from training.errors import UsageError
 from training.threshold import DEFAULT_POLICY, Policy
+from tuning.batches import MOST_POINTS
 from tuning.bound import BoundSpace
 from tuning.objective import METRIC, Fold, direction, natural_ratio, prepare
-from tuning.plan import MOST_POINTS
 from tuning.samplers import Sampler, sampler
 from tuning.space import Space
 from tuning.sweep import rungs

@@ -10,12 +10,13 @@ from typing import Any, Self
 
 import ray
 
+from fraudray.exhibit import Exhibit
 from fraudray.order import Order
 from fraudray.output import say
 from fraudray.pipeline import Published, publish
 from fraudray.search import PreparedSearch
 from fraudray.sweep_view import SweepView
-from fraudray.sweeps import facts_from, facts_of, settled
+from fraudray.sweeps import facts_from, facts_of, settled, versions_apart
 from training.errors import FraudrayError, UsageError
 from training.fit import train
 from training.identity import fingerprint
@@ -24,7 +25,7 @@ from tuning.journal import Journal
 from tuning.metrics import SweepMetrics
 from tuning.plan import Planner
 from tuning.record import recorded_in
-from tuning.report import SweepFacts, html, leaderboard, pictures
+from tuning.report import SweepFacts
 from tuning.runs import ChildRuns
 from tuning.select import winner
 from tuning.sweep import rungs, sweep
@@ -52,6 +53,7 @@ class Sweep:
     ) -> None:  # fmt: skip
         self.journal, self.order, self.prepared = journal, order, prepared
         self.tracking, self.facts, self.parent = tracking, facts, parent
+        self.exhibit = Exhibit(tracking, parent)
 
     @classmethod
     def begin(
@@ -121,6 +123,8 @@ class Sweep:
                 f"the run of the sweep {name!r} is not in the MLflow store {tracking.shown}; "
                 f"it was in {kept['store']}: set MLFLOW_TRACKING_URI to that"
             ) from None
+        if apart := versions_apart(facts):
+            say(f"warning: the sweep {name!r} was begun with other versions: {apart}")
         return cls(
             journal, order, prepared, tracking,
             facts=replace(facts, state="running", ended=0.0, outcome=""), parent=parent,
@@ -178,7 +182,8 @@ class Sweep:
             with suppress(TrackingError):
                 self.tracking.finish(self.parent, status)
                 if status != "FINISHED":
-                    self._show(settled(self.journal.trials(), self.facts.state))
+                    trials = settled(self.journal.trials(), self.facts.state)
+                    self.exhibit.show(self.facts, trials)
         self._note()  # that it is done: last, so that a sweep killed until now can be resumed
         return published
 
@@ -212,7 +217,8 @@ class Sweep:
             f"Sweep {name}: {sampler.total or 'as many as fit'} trials, "
             f"{planner.concurrency} at a time"
         )
-        with exported.served(metrics), view:
+        renewed = self.exhibit.renewed(self.facts, lambda: list(planner.trials.values()))
+        with exported.served(metrics), view, renewed:
             trials = sweep(
                 planner, self.prepared.folds, self.journal,
                 policy=search.policy, metric=search.metric,
@@ -267,16 +273,8 @@ class Sweep:
             outcome=f"{version.model} version {version.version}, "
             f"{'champion' if version.champion else 'not promoted'}: {published.verdict.reason}",
         )
-        self._show(trials)
+        self.exhibit.show(self.facts, trials)
         return published
-
-    def _show(self, trials: list[Trial]) -> None:
-        """Keep what people look at in the sweep's run."""
-        table = leaderboard(trials, self.order.search.metric)
-        self.tracking.text(self.parent, table.to_csv(index=False), "leaderboard.csv")
-        self.tracking.text(self.parent, html(self.facts, trials), "sweep.html")
-        for name, figure in pictures(self.facts, trials).items():
-            self.tracking.figure(self.parent, figure, f"{name}.png")
 
     def _how_to_resume(self) -> str:
         return f"What is finished is kept; go on with `fraudray sweeps resume {self.journal.name}`"

@@ -67,6 +67,16 @@ def facts_from(content: Mapping[str, Any]) -> SweepFacts:
         ) from None
 
 
+def versions_apart(facts: SweepFacts) -> str:
+    """Packages that a sweep began with in another version than is here now; empty if none."""
+    now = package_versions()
+    return ", ".join(
+        f"{name} {then}, now {now.get(name, 'none')}"
+        for name, then in facts.packages.items()
+        if now.get(name) != then
+    )
+
+
 def overview(journal: Journal) -> dict[str, Any]:
     """What a list of sweeps says of one; of a damaged one that it is."""
     nothing = {"began": "", "ended": 0, "planned": None, "metric": "", "best": None}

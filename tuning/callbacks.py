@@ -10,7 +10,8 @@ from typing import Any
 from ray import tune
 
 from training.tracking import RunStatus
-from tuning.runs import ChildRuns, RunRecord
+from tuning.children import RunRecord
+from tuning.runs import ChildRuns
 
 _OWN = ("trial_id", "timestamp", "pid", "date", "hostname", "node_ip", "done", "experiment_tag")
 

@@ -1,8 +1,8 @@
 """Journal: what a sweep has drawn and measured, on disk, so that a killed one can go on.
 
 A folder per sweep under the home folder. `sweep.json` says what was asked for, `journal.jsonl`
-gains a line for every point drawn and for every trial that ends. Both are plain data: nothing that
-is read back can run.
+gains a line for every point drawn, every trial that ends and every worker that dies. Both are plain
+data: nothing that is read back can run.
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ class Kept(NamedTuple):
         By the number of their first trial.
     trials
         By key, as they were last told of.
+    deaths
+        Keys of the points that were at hand when a worker died, once for each death.
     """
 
     points: dict[int, Point]
     trials: dict[str, Trial]
     looks: list[Look]
+    deaths: list[str]
 
 
 class Journal:
@@ -145,12 +148,16 @@ class Journal:
         looks = [] if look is None else [look._asdict()]
         self._append(*({"trial": trial.to_dict()} for trial in trials), *looks)
 
+    def died(self, key: str, why: str) -> None:
+        """Note that a worker died; the point at hand is named by its first recipe's key."""
+        self._append({"died": key, "why": why})
+
     def read(self) -> Kept:
         """All that was noted.
 
         A last line that was cut off by the death of its writer counts as never written.
         """
-        kept = Kept({}, {}, [])
+        kept = Kept({}, {}, [], [])
         for line in self._whole_lines():
             if "point" in line:
                 point = tuple(Recipe(**recipe) for recipe in line["point"])
@@ -158,6 +165,8 @@ class Journal:
             elif "trial" in line:
                 trial = Trial.from_dict(line["trial"])
                 kept.trials[trial.key] = trial
+            elif "died" in line:
+                kept.deaths.append(line["died"])
             else:
                 kept.looks.append(Look(**line))
         return kept

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ray.tune.search import Searcher
 
 from training.errors import FraudrayError
+from tuning.batches import MOST_POINTS, Pace, Task
 from tuning.bound import Point
 from tuning.journal import Journal, Look
 from tuning.objective import direction
 from tuning.pruning import Rungs
 from tuning.samplers import Sampler
-from tuning.trials import ENDED, Trial, rows_key
+from tuning.trials import ENDED, Trial
 from tuning.worker import Outcome
 
-BATCH_SECONDS = 4.0
-"""Work that a batch is meant to hold; less when points run out, more if one point takes longer."""
-MOST_POINTS = 64
 MOST_DEATHS = 3
 """A point that was at hand when so many workers died is not tried again."""
 
@@ -37,30 +35,6 @@ Observer = Callable[[Trial], None]
 
 class SweepError(FraudrayError):
     """A sweep without a single result."""
-
-
-class Task(NamedTuple):
-    """A point and the rung it is on its way to."""
-
-    point: Point
-    rung: int
-
-
-@dataclass
-class Timing:
-    """How long tasks of one kind took."""
-
-    count: int = 0
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more."""
-        self.count, self.seconds = self.count + 1, self.seconds + seconds
-
-    @property
-    def mean(self) -> float:
-        """Of one task; unknown, a whole batch's."""
-        return self.seconds / self.count if self.count else BATCH_SECONDS
 
 
 class Planner(Searcher):  # type: ignore[misc]
@@ -107,7 +81,7 @@ class Planner(Searcher):  # type: ignore[misc]
         self._waiting: deque[Task] = deque()
         self._live: dict[str, list[Task]] = {}
         self._deaths: Counter[str] = Counter()
-        self._seconds: dict[tuple[str, int], Timing] = defaultdict(Timing)
+        self._pace = Pace()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune writes its searchers down, but the journal is what a sweep goes on from."""
@@ -122,6 +96,7 @@ class Planner(Searcher):  # type: ignore[misc]
         for number, point in sorted(kept.points.items()):
             for place, recipe in enumerate(point):
                 self._tell(kept.trials.get(recipe.key, Trial(number + place, recipe)))
+        self._deaths.update(kept.deaths)
         looked = {look.key for look in kept.looks}
         by_key = {point[0].key: point for point in points}
         for look in kept.looks:
@@ -180,7 +155,7 @@ class Planner(Searcher):  # type: ignore[misc]
             if outcome["failure"]:
                 self._end(task.point, "failed", failure=outcome["failure"])
                 continue
-            self._seconds[task.point[0].family, task.rung].add(outcome["ended"] - began)
+            self._pace.took(task, outcome["ended"] - began)
             self._came(task, outcome)
 
     def _came(self, task: Task, outcome: Outcome) -> None:
@@ -209,12 +184,13 @@ class Planner(Searcher):  # type: ignore[misc]
             self._waiting.appendleft(task)
         if not tasks:
             return
-        at_hand = tasks[0]
-        self._deaths[at_hand.point[0].key] += 1
-        if self._deaths[at_hand.point[0].key] == MOST_DEATHS:
-            self._waiting.remove(at_hand)
+        point, key = tasks[0].point, tasks[0].point[0].key  # which was at hand
+        self._journal.died(key, why)
+        self._deaths[key] += 1
+        if self._deaths[key] >= MOST_DEATHS:
+            self._waiting.remove(tasks[0])
             failure = f"{MOST_DEATHS} workers died of it, the last with: {why}"
-            self._end(at_hand.point, "failed", failure=failure)
+            self._end(point, "failed", failure=failure)
 
     def completed(self, trial_id: str) -> None:
         """Forget a batch; one that Tune has cut short is dealt again by a resumed sweep."""
@@ -242,20 +218,9 @@ class Planner(Searcher):  # type: ignore[misc]
         self._fill()
         if not self._waiting:
             return []
-        batch = [self._waiting.popleft()]
-        if self._deaths[batch[0].point[0].key]:
-            return batch  # alone: it may be what workers die of
-        left = BATCH_SECONDS - self._expected(batch[0])
-        most = min(-(-(len(self._waiting) + 1) // self.concurrency), MOST_POINTS)
-        rows = rows_key(batch[0].point[0])
-        for task in sorted(self._waiting, key=lambda t: rows_key(t.point[0]) != rows):
-            if len(batch) >= most:
-                break
-            if (expected := self._expected(task)) <= left:
-                left -= expected
-                batch.append(task)
-                self._waiting.remove(task)
-        return batch
+        if self._deaths[self._waiting[0].point[0].key]:
+            return [self._waiting.popleft()]  # alone: it may be what workers die of
+        return self._pace.batch(self._waiting, self.concurrency)
 
     def _fill(self) -> None:
         """Have tasks waiting: promoted points, and new ones as far ahead as may be drawn."""
@@ -315,10 +280,6 @@ class Planner(Searcher):  # type: ignore[misc]
 
     def _over(self, point: Point) -> bool:
         return all(self.trials[recipe.key].status in ENDED for recipe in point)
-
-    def _expected(self, task: Task) -> float:
-        """Seconds a task will take, as others like it did; unknown, a whole batch's."""
-        return self._seconds[task.point[0].family, task.rung].mean
 
     def _score(self, point: Point) -> float | None:
         """The best of a point's configurations, higher being better; None if none is done."""

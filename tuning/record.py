@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from training.models import family, with_defaults
 from training.tracking import RunStatus
+from tuning.children import RunRecord
 from tuning.objective import METRIC
-from tuning.runs import ChildRuns, RunRecord
+from tuning.runs import ChildRuns
 from tuning.trials import Status, Trial
 
 _STATUS: dict[Status, RunStatus] = {

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from training.errors import UsageError
 from tuning.callbacks import reason
@@ -65,6 +66,7 @@ def sweep(
         tune.with_resources(trainable, {"cpu": min(1.0, cpus / planner.concurrency)}),
         tune_config=tune.TuneConfig(
             search_alg=planner,
+            scheduler=Patient(),
             num_samples=-1,
             max_concurrent_trials=planner.concurrency,
             time_budget_s=time_budget,
@@ -117,6 +119,18 @@ class PlannerCallback(tune.Callback):  # type: ignore[misc]
         """Pass on that a worker died."""
         del iteration, trials, info
         self._planner.lost(trial.trial_id, reason(trial))
+
+
+class Patient(FIFOScheduler):  # type: ignore[misc]
+    """Leaves a trial to the worker that is being started for it.
+
+    Tune's own scheduler names the trial that has waited longest whenever a worker is free, and the
+    worker that was starting for it is ended: where batches are shorter than a start, a second
+    worker never comes to be. Tune deals trials in the same order where the scheduler names none.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None."""
 
 
 def rungs(scheduler: str, folds: int) -> Rungs:

@@ -104,7 +104,13 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     foreign.wait(2)
     assert "the sweep 'nightly' searched rows that" in foreign.told
     (tmp_path / "payments.csv").rename(tmp_path / "moved.csv")
-    sweeps.start("tune moved.csv --resume nightly").wait()
+    settings = tmp_path / ".fraudray" / "sweeps" / "nightly" / "sweep.json"
+    kept = json.loads(settings.read_text())
+    kept["facts"]["packages"]["numpy"] = "1.0"
+    settings.write_text(json.dumps(kept))
+    resumed = sweeps.start("tune moved.csv --resume nightly")
+    resumed.wait()
+    assert "begun with other versions: numpy 1.0, now" in resumed.told
 
     parent, children = sweeps.runs("nightly")
     assert parent.info.status == "FINISHED"

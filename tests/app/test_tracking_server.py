@@ -22,7 +22,8 @@ from ray import tune
 
 from training.tracking import Tracking
 from tuning.callbacks import MLflowCallback
-from tuning.runs import KEY_TAG, ChildRuns, RunRecord
+from tuning.children import KEY_TAG, RunRecord
+from tuning.runs import ChildRuns
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +135,8 @@ def test_a_server_killed_amid_a_stream_of_records_costs_and_doubles_nothing(
 
 _LIFE = """
 import os, sys, time
-from tuning.runs import ChildRuns, RunRecord
+from tuning.children import RunRecord
+from tuning.runs import ChildRuns
 url, experiment, parent, many, left = sys.argv[1:]
 runs = ChildRuns(url, experiment, parent)
 for i in range(int(many)):

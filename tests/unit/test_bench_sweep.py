@@ -80,7 +80,7 @@ def test_the_grid_has_configurations_enough_and_an_axis_that_shares_fits(case: A
     forests = [recipe for recipe in case.recipes if recipe.family == "random-forest"]
 
     assert len(case.recipes) >= 48
-    assert len({recipe.params["n_estimators"] for recipe in forests}) == 3
+    assert len({recipe.params["n_estimators"] for recipe in forests}) == 4
     assert len({recipe.key for recipe in case.recipes}) == len(case.recipes)
 
 

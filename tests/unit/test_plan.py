@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
 from training.fit import Recipe
+from tuning.batches import BATCH_SECONDS
 from tuning.journal import Journal
-from tuning.plan import BATCH_SECONDS, MOST_DEATHS, Planner
+from tuning.plan import MOST_DEATHS, Planner
 from tuning.pruning import Rungs
 from tuning.samplers import Sampler, sampler
 from tuning.space import Space
@@ -229,6 +230,19 @@ def test_a_point_that_workers_die_of_is_given_up_with_the_reason() -> None:
     assert trial.status == "failed"
     assert trial.failure == f"{MOST_DEATHS} workers died of it, the last with: out of memory"
     assert World(planner, random.Random(0)).run()
+
+
+def test_a_resumed_sweep_remembers_what_workers_died_of() -> None:
+    journal = _journal()
+    for life in range(MOST_DEATHS):
+        planner = _planner(journal)
+        (point,) = _recipes(planner.suggest("0"))
+        planner.lost("0", f"death {life + 1}")
+
+    trial = planner.trials[point[0].key]
+    assert trial.failure == f"{MOST_DEATHS} workers died of it, the last with: death {MOST_DEATHS}"
+    assert journal.read().deaths == [point[0].key] * MOST_DEATHS
+    assert World(_planner(journal), random.Random(0)).run()
 
 
 def test_a_sweep_is_not_over_while_a_batch_is_out() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from training.fit import Recipe
+from tuning.children import RunRecord
 from tuning.record import record, recorded_in
-from tuning.runs import RunRecord
 from tuning.trials import Trial
 
 DONE = Trial(

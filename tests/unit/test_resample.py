@@ -101,7 +101,7 @@ def test_too_few_frauds_for_neighbours_are_refused_with_their_number(
 @st.composite
 def _any_rows(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Matrices with twins and zeros and ones among the rows, in either order in memory."""
-    frauds, legitimate = draw(st.integers(2, 60)), draw(st.integers(60, 300))
+    frauds, legitimate = draw(st.integers(2, 60)), draw(st.integers(61, 300))
     matrix, label = _rows(frauds, legitimate)
     matrix = np.hstack([matrix.round(draw(st.integers(0, 9))), matrix[:, :2] > 0])
     return (np.asfortranarray(matrix) if draw(st.booleans()) else matrix), label

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +20,8 @@ from mlflow.tracking import MlflowClient
 
 from training.tracking import StoreAway, Tracking, TrackingError
 from tuning.callbacks import MLflowCallback, flat, numbers
-from tuning.runs import KEY_TAG, ChildRuns, RunRecord
+from tuning.children import KEY_TAG, RunRecord
+from tuning.runs import ChildRuns
 
 
 class Store:
@@ -129,6 +133,28 @@ def test_a_record_written_again_by_a_later_process_leaves_no_trace(store: Store)
 
     assert run.info.status == "FINISHED"
     assert len(store.client.get_metric_history(run.info.run_id, "f1")) == 1
+
+
+@pytest.mark.slow
+def test_what_a_locked_store_did_not_take_is_written_when_it_is_free(store: Store) -> None:
+    parent = store.parent()
+    runs = ChildRuns(store.uri, store.experiment, parent)
+    runs.write(RunRecord("a", "first"))
+    assert runs.flush(60)
+
+    other = sqlite3.connect(store.uri.removeprefix("sqlite:///"), isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN EXCLUSIVE")
+        runs.write(RunRecord("a", "first", params={"depth": 3}, metrics={"f1": 0.5}, at=1e9))
+        give_up = time.monotonic() + 60
+        while not runs.problem and time.monotonic() < give_up:
+            time.sleep(0.05)
+        assert "locked" in runs.problem
+
+    assert runs.close(60), runs.problem
+    run = store.children(parent)["a"]
+    assert run.data.params == {"depth": "3"}
+    assert [m.value for m in store.client.get_metric_history(run.info.run_id, "f1")] == [0.5]
 
 
 def test_what_mlflow_refuses_is_told_and_holds_nothing_up(store: Store) -> None:
