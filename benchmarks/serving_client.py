@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ class Seen:
         What went wrong, and when the request was sent.
     in_flight
         Requests on their way now.
+    late
+        Seconds that a request was sent later than it should, at most: the client's own doing.
     """
 
     at: list[float] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Seen:
     failures: list[tuple[float, str]] = field(default_factory=list)
     mixed: list[tuple[float, str]] = field(default_factory=list)
     in_flight: int = 0
+    late: float = 0.0
 
     def note(self, begun: float) -> None:
         """A request has ended, one way or the other."""
@@ -123,14 +126,22 @@ async def steady(
     url: str, case: Case, seen: Seen, *, rate: float, going: Callable[[], bool]
 ) -> None:
     """Send so many requests a second, whatever becomes of those before."""
-    judge, begun, sent = Judge(case), time.monotonic(), 0
+    judge = Judge(case)
     async with session(0) as http, asyncio.TaskGroup() as tasks:
-        while going():
-            due = int((time.monotonic() - begun) * rate)
-            for _ in range(due - sent):
-                tasks.create_task(ask(http, url, case, sent % len(case.bodies), judge, seen))
-                sent += 1
-            await asyncio.sleep(0.005)
+        async for number in paced(rate, seen, going):
+            tasks.create_task(ask(http, url, case, number % len(case.bodies), judge, seen))
+
+
+async def paced(rate: float, seen: Seen, going: Callable[[], bool]) -> AsyncIterator[int]:
+    """Numbers from 0, so many a second; what the client was too late for comes at once."""
+    begun, number = time.monotonic(), 0
+    while going():
+        ahead = begun + number / rate - time.monotonic()
+        if ahead > 0:
+            await asyncio.sleep(ahead)
+        seen.late = max(seen.late, time.monotonic() - begun - number / rate)
+        yield number
+        number += 1
 
 
 def session(connections: int) -> aiohttp.ClientSession:

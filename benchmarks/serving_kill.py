@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 from page import Broken, met, table
 from serving_case import Case
-from serving_client import Judge, Seen, crowd, quantile, steady
+from serving_client import Judge, Seen, crowd, paced, quantile, steady
 from serving_graph import Dashboard
 from serving_load import free_port
 from serving_servers import graph
@@ -107,7 +107,8 @@ def kills_block(rate: float, runs: Sequence[Kills]) -> str:
         _failed(seen, kill) for r in runs for kill in r.kills for seen in (r.bare, r.client)
     )
     parts = [
-        f"{rate:,.0f} requests a second by the bare client, {CLIENT_RATE:g} by ours.",
+        f"{rate:,.0f} requests a second by the bare client, {CLIENT_RATE:g} by ours; sent at most "
+        f"{1e3 * max(run.bare.late for run in runs):.0f} ms late, which is the client's doing.",
         table(heads, rows),
         f"Answers that are not their version's: {met(mixed == 0, '0')}. Failed before the first "
         f"kill of a run: {met(len(told) == counted, '0')}.",
@@ -154,7 +155,7 @@ async def _run(
                 raise Broken(f"process {victim.pid} is no replica")
             done.append((
                 stage, time.monotonic(), bare.in_flight,
-                asyncio.create_task(_recovery(watched, stage, victim.name, span - 1)),
+                asyncio.create_task(_recovery(watched, stage, victim.name, seconds)),
             ))  # fmt: skip
             os.kill(victim.pid, signal.SIGKILL)
             await asyncio.sleep(span)
@@ -202,7 +203,5 @@ async def _client(url: str, case: Case, seen: Seen, going: Callable[[], bool]) -
                 seen.in_flight -= 1
                 seen.note(begun)
 
-        payment = 0
-        while going():
-            tasks.create_task(one(payment := (payment + 1) % len(case.records)))
-            await asyncio.sleep(1 / CLIENT_RATE)
+        async for number in paced(CLIENT_RATE, seen, going):
+            tasks.create_task(one(number % len(case.records)))
