@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import importlib.util
 import logging
@@ -47,8 +46,6 @@ _ENVIRONMENT = {
     # MLflow's workers for generative AI jobs: eight processes of 240 MB that nothing here uses.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-HAPROXY_METRICS_PORT = 9101
-"""Where HAProxy's metrics are, if it is free."""
 _SQLITE = "sqlite:///"  # what follows is a path, absolute only with a fourth slash
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -236,17 +233,15 @@ def _set_up_haproxy() -> None:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port(HAPROXY_METRICS_PORT)),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
     }
 
 
-def _free_port(wanted: int) -> int:
-    """The port, or another one if somebody listens there."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise RuntimeProblem("this machine has no free port")
+def _free_port() -> int:
+    """A port that nobody listens at: another cluster of this machine may have the usual one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def quieten_ray() -> None:
