@@ -60,6 +60,8 @@ class Served:
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     answered: list[tuple[str, int]] = field(default_factory=list)
     """Request ids and numbers of payments of all that was scored: the decision log must have it."""
+    doubtful: set[str] = field(default_factory=set)
+    """Those that an ingress may have taken with it when it was killed: the log says how many."""
 
     def run(self, arguments: str, code: int = 0) -> str:
         """A command beside it, and what it wrote to both streams."""
@@ -374,10 +376,11 @@ def test_a_dead_replica_of_an_inner_stage_fails_nobody(doubled: Served, stage: s
 
 
 def test_a_dead_ingress_fails_no_caller_who_asks_again(doubled: Served) -> None:
-    load = Load(doubled, 8, retries=8)
+    load, before = Load(doubled, 8, retries=8), len(doubled.answered)
     asyncio.run(load.during(lambda: _killed(doubled, "Ingress")))
     assert load.failed == []
     assert load.versions
+    doubled.doubtful |= {name for name, _ in doubled.answered[before:]}
 
 
 def _killed(served: Served, stage: str) -> None:
@@ -453,15 +456,22 @@ def test_what_was_answered_is_in_the_decision_log_once_after_a_stop(served: Serv
         time.sleep(2)
 
     asyncio.run(load.during(stop))
+    with Client(served.url) as client:
+        log = client.stats()["log"]
+    assert log["dropped"] == 0
+    lost = sum(loss["decisions"] for loss in log["lost"])
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(90) == 0
-    with sqlite3.connect(served.home / "state" / "decisions.db") as log:
+    with sqlite3.connect(served.home / "state" / "decisions.db") as store:
         held = dict(
-            log.execute("SELECT request_id, COUNT(*) FROM decisions GROUP BY request_id").fetchall()
+            store.execute(
+                "SELECT request_id, COUNT(*) FROM decisions GROUP BY request_id"
+            ).fetchall()
         )
     assert len(served.answered) > 100
-    missing = [(name, rows) for name, rows in served.answered if held.get(name) != rows]
-    assert missing == []
+    missing = [name for name, rows in served.answered if held.get(name) != rows]
+    assert set(missing) <= served.doubtful
+    assert len(missing) <= lost
     lines = served.log.read_text()
     assert "Traceback" not in lines
     assert not list((served.home / "state" / "ledgers").rglob("*.count"))
