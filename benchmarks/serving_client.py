@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -126,22 +126,15 @@ async def steady(
     url: str, case: Case, seen: Seen, *, rate: float, going: Callable[[], bool]
 ) -> None:
     """Send so many requests a second, whatever becomes of those before."""
-    judge = Judge(case)
+    judge, begun, number = Judge(case), time.monotonic(), 0
     async with session(0) as http, asyncio.TaskGroup() as tasks:
-        async for number in paced(rate, seen, going):
+        while going():
+            due = begun + number / rate
+            if due > time.monotonic():
+                await asyncio.sleep(due - time.monotonic())
+            seen.late = max(seen.late, time.monotonic() - due)
             tasks.create_task(ask(http, url, case, number % len(case.bodies), judge, seen))
-
-
-async def paced(rate: float, seen: Seen, going: Callable[[], bool]) -> AsyncIterator[int]:
-    """Numbers from 0, so many a second; what the client was too late for comes at once."""
-    begun, number = time.monotonic(), 0
-    while going():
-        ahead = begun + number / rate - time.monotonic()
-        if ahead > 0:
-            await asyncio.sleep(ahead)
-        seen.late = max(seen.late, time.monotonic() - begun - number / rate)
-        yield number
-        number += 1
+            number += 1
 
 
 def session(connections: int) -> aiohttp.ClientSession:
