@@ -108,8 +108,8 @@ def kills_block(rate: float, runs: Sequence[Kills]) -> str:
         _failed(seen, kill) for r in runs for kill in r.kills for seen in (r.bare, r.client)
     )
     parts = [
-        f"{rate:,.0f} requests a second by the bare client, {CLIENT_RATE:g} by ours; the bare one's sent at most "
-        f"{1e3 * max(run.bare.late for run in runs):.0f} ms late, which is the client's doing.",
+        f"{rate:,.0f} requests a second by the bare client, {CLIENT_RATE:g} by ours. The "
+        f"bare one sent {1e3 * max(run.bare.late for run in runs):.0f} ms late at most.",
         table(heads, rows),
         f"Answers that are not their version's: {met(mixed == 0, '0')}. Failed before the first "
         f"kill of a run: {met(len(told) == counted, '0')}.",
