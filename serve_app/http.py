@@ -90,10 +90,8 @@ async def body(receive: Receive, kind: str) -> bytes:
         raise Refused.because(408, f"a whole body within {BODY_SECONDS:g} s") from None
 
 
-async def respond(
-    send: Send, request: Request, reply: Reply, status: int, headers: Mapping[str, str]
-) -> None:
-    """Send a reply."""
+async def respond(send: Send, reply: Reply, status: int, headers: Mapping[str, str]) -> None:
+    """Send a reply. Ray Serve adds the request's id to its headers."""
     await send(
         {
             "type": "http.response.start",
@@ -101,7 +99,6 @@ async def respond(
             "headers": [
                 (b"content-type", reply.kind.encode()),
                 (b"content-length", str(len(reply.body)).encode()),
-                (b"x-request-id", request.id.encode()),
                 *((k.lower().encode(), v.encode()) for k, v in headers.items()),
             ],
         }

@@ -109,7 +109,7 @@ class Http:
         route = request.path if request.path in self._routes else "other"
         seconds = asyncio.get_running_loop().time() - request.began
         self._graph.ledger.answered(route, status, seconds)
-        await respond(send, request, reply, status, headers)
+        await respond(send, reply, status, headers)
 
     def _route(self, method: str, path: str) -> Handler:
         found = self._routes.get(path)

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -127,37 +125,11 @@ def test_health_model_and_docs_answer(demo: Any, model: str, bundle: ModelBundle
     assert len(httpx.get(f"{demo.url}/docs/assets/swagger-ui-bundle.js").content) > 100_000
 
 
-def test_four_replica_processes_take_part_in_one_request(
-    demo: Any, deployments: dict[str, Any]
-) -> None:
-    replicas = {name: found["replicas"] for name, found in deployments.items()}
-    assert set(replicas) == STAGES
-    pids = [replica["pid"] for found in replicas.values() for replica in found]
-    assert len(set(pids)) == len(pids) >= 4
-    request_id = uuid.uuid4().hex
-    payment = {
-        "accountAgeDays": 1, "numItems": 1, "localTime": 3.5, "paymentMethod": "creditcard",
-        "paymentMethodAgeDays": 0,
-    }  # fmt: skip
-    httpx.post(
-        f"{demo.url}/predict", json=payment, headers={"X-Request-ID": request_id}
-    ).raise_for_status()
-
-    # Every replica logs the calls it served, with the id of the request they belong to.
-    logs = _session_folder(demo) / "logs"
-    wanted = set(STAGES)
-    deadline = time.monotonic() + 15
-    while wanted and time.monotonic() < deadline:
-        wanted = {
-            name
-            for name in wanted
-            if not any(
-                request_id in (logs / replica["log_file_path"].lstrip("/")).read_text()
-                for replica in replicas[name]
-            )
-        }
-        time.sleep(0.2)
-    assert not wanted
+def test_every_stage_is_a_process_of_its_own(deployments: dict[str, Any]) -> None:
+    """What becomes of requests when one of them dies is in test_serving.py."""
+    pids = [replica["pid"] for found in deployments.values() for replica in found["replicas"]]
+    assert set(deployments) == {*STAGES, "Rollout"}
+    assert len(set(pids)) == len(pids) >= 5
 
 
 def test_every_stage_may_scale_by_itself(deployments: dict[str, Any]) -> None:
@@ -321,12 +293,3 @@ def _environment(demo: Any) -> dict[str, str]:
 
 def _tree(demo: Any) -> list[psutil.Process]:
     return psutil.Process(demo.process.pid).children(recursive=True)
-
-
-def _session_folder(demo: Any) -> Path:
-    """Where this demo's Ray keeps its logs, as its raylet was told."""
-    for process in _tree(demo):
-        for argument in process.cmdline():
-            if argument.startswith("--session_dir="):
-                return Path(argument.split("=", 1)[1])
-    raise AssertionError("no raylet below the demo")
