@@ -29,6 +29,8 @@ WAITING: Final = 512
 """Requests that may wait; what comes beyond is refused at once."""
 WAITING_ROWS: Final = 200_000
 """Payments that may wait."""
+STUCK: Final = 3.0
+"""Seconds without an answer after which a call is sent again: its replica may have died unseen."""
 AGAIN: Final = 0.05
 """Seconds before a call is sent again that a replica died with."""
 
@@ -173,10 +175,13 @@ class Calls:
     async def _persistently(self, columns: Columns, batch: list[_Waiting]) -> Scores:
         while True:
             try:
-                return await self._send(self.reference, columns)
+                async with asyncio.timeout(STUCK):
+                    return await self._send(self.reference, columns)
             except Exception as error:
                 # Scoring changes nothing, so it may be done again; for whom nobody waits, it ends.
-                if self._lasting(error) or all(w.answer.done() for w in batch):
+                stuck = isinstance(error, TimeoutError)
+                lasting = not stuck and self._lasting(error)
+                if lasting or all(w.answer.done() for w in batch):
                     raise
                 _log.warning("a call is sent again: %s", type(error).__name__)
                 await asyncio.sleep(AGAIN)

@@ -214,7 +214,7 @@ class Http:
         return await self._carried_out(request, "promote", order.model_dump())
 
     async def _rollback(self, request: Request) -> Reply:
-        read_body(Rollback, request.body or b"{}")
+        read_body(Rollback, request.body)
         return await self._carried_out(request, "rollback", {})
 
     async def _threshold(self, request: Request) -> Reply:

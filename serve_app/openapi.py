@@ -187,7 +187,6 @@ def _operation(
     *,
     body: dict[str, Any] | None = None,
     sticky: bool = False,
-    needed: bool = True,
 ) -> dict[str, Any]:
     parameters = ["RequestId", "StickyKey"] if sticky else ["RequestId"]
     responses = {"200": _answer("The answer", content)} | {
@@ -200,7 +199,7 @@ def _operation(
         "parameters": [_ref(name, "parameters") for name in parameters],
         "responses": responses,
     }
-    return operation | ({"requestBody": {"required": needed, "content": body}} if body else {})
+    return operation | ({"requestBody": {"required": True, "content": body}} if body else {})
 
 
 def _body(schema: dict[str, Any], **examples: Any) -> dict[str, Any]:
@@ -260,17 +259,16 @@ def _telling() -> dict[str, Any]:
 
 
 def _ordering() -> dict[str, Any]:
-    def order(name: str, summary: str, kind: str, *, needed: bool = True, **examples: Any) -> Any:
-        given: dict[str, Any] = {"body": _body(_ref(kind), **examples), "needed": needed}
-        return {"post": _operation(name, summary, _json(_ORDERED), _ORDERS, **given)}
+    def order(name: str, summary: str, kind: str, **examples: Any) -> Any:
+        body = _body(_ref(kind), **examples)
+        return {"post": _operation(name, summary, _json(_ORDERED), _ORDERS, body=body)}
 
     return {
         "/v1/admin/promote": order(
             "promote", "Make a version the champion", "Promote", version={"version": "3"}
         ),
         "/v1/admin/rollback": order(
-            "rollback", "Give the version before its place back", "Rollback",
-            needed=False, nothing={},
+            "rollback", "Give the version before its place back", "Rollback", nothing={}
         ),
         "/v1/admin/threshold": order(
             "threshold", "Decide by another threshold or policy, as a new version", "NewThreshold",

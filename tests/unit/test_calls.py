@@ -138,3 +138,18 @@ def test_a_caller_who_goes_away_takes_nothing_from_the_others(cancel: bool) -> N
             assert isinstance(one, asyncio.CancelledError)
         else:
             assert one[0].tolist() == [float(number)]
+
+
+def test_a_call_that_nobody_answers_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "STUCK", 0.05)
+    asked = []
+
+    async def silent_once(reference: Reference, columns: Columns) -> Scores:
+        asked.append(reference)
+        if len(asked) == 1:
+            await asyncio.sleep(60)
+        return columns["x"], np.zeros(len(columns["x"]), np.int8)
+
+    (found,) = run(silent_once, [3])
+    assert found[0].tolist() == [0.0, 1.0, 2.0]
+    assert len(asked) == 2
