@@ -405,7 +405,7 @@ def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Served, orders
         # Every order waits for all replicas, and thresholds are versions that stay.
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=5 if orders else 40, deadline=None, database=None,
+            max_examples=5 if orders else 40, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         def holds(case: schemathesis.Case) -> None:
