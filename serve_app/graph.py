@@ -186,21 +186,19 @@ class Graph:
         NotReady
             If nothing serves yet.
         """
-        plan = self._member.plan
-        if plan.champion is None:
-            raise NotReady("no version is in service yet" + _why(plan))
+        plan, champion = self._serving()
         challenger = plan.challenger
         if challenger is not None and challenger.mode == "share":
             drawn = int.from_bytes(sha256(key.encode()).digest()[:8]) / 2**64
             if drawn < challenger.share:
                 return Chosen(self._entry(challenger.reference), "challenger")
-        return Chosen(self._entry(plan.champion), "champion")
+        return Chosen(champion, "champion")
 
     async def score(
         self, chosen: Chosen, columns: Columns, rows: int, request_id: str, deadline: float
     ) -> Scores:
         """Score one request's payments and note the decisions; see `Calls.score`."""
-        scores = await self._score(chosen.entry.reference, columns, rows, deadline)
+        scores = await self._score(chosen.entry, columns, rows, deadline)
         version = chosen.entry.reference.version
         self.ledger.decided(request_id, version, chosen.role, chosen.entry.threshold, *scores)
         plan = self._member.plan
@@ -230,10 +228,8 @@ class Graph:
         NotReady
             If nothing serves yet.
         """
-        plan = self._member.plan
-        if plan.champion is None:
-            raise NotReady("no version is in service yet" + _why(plan))
-        return self._entry(plan.champion).about | situation(plan)
+        plan, champion = self._serving()
+        return champion.about | situation(plan)
 
     async def ready(self) -> None:
         """Score one payment.
@@ -246,7 +242,7 @@ class Graph:
         entry = self.choose("").entry
         deadline = asyncio.get_running_loop().time() + PROBE
         try:
-            await self._score(entry.reference, entry.probe, 1, deadline)
+            await self._score(entry, entry.probe, 1, deadline)
         except Exception as error:  # whatever is wrong, it is not ready
             raise NotReady(f"a payment cannot be scored now: {error}") from error
 
@@ -266,23 +262,27 @@ class Graph:
         await self._deliver()
         return await self._log.stats()
 
-    async def _score(
-        self, reference: Reference, columns: Columns, rows: int, deadline: float
-    ) -> Scores:
-        in_flight = self._member.in_flight
-        in_flight[reference.version] = in_flight.get(reference.version, 0) + 1
-        try:
-            return await self._way(reference).score(columns, rows, deadline)
-        finally:
-            in_flight[reference.version] -= 1
+    def _serving(self) -> tuple[Plan, Entry]:
+        plan = self._member.plan
+        if plan.champion is None:
+            raise NotReady("no version is in service yet" + _why(plan))
+        return plan, self._entry(plan.champion)
 
-    def _way(self, reference: Reference) -> Calls:
+    async def _score(self, entry: Entry, columns: Columns, rows: int, deadline: float) -> Scores:
+        in_flight, version = self._member.in_flight, entry.reference.version
+        in_flight[version] = in_flight.get(version, 0) + 1
+        try:
+            return await self._way(entry).score(columns, rows, deadline)
+        finally:
+            in_flight[version] -= 1
+
+    def _way(self, entry: Entry) -> Calls:
+        # By the entry that the request has: the version may have left this ingress meanwhile.
+        reference = entry.reference
         calls = self._calls.get(reference)
         if calls is None:
             self._calls = {r: c for r, c in self._calls.items() if not c.idle}
-            calls = self._calls[reference] = Calls(
-                reference, self._send, self._lasting, self._entry(reference).rows
-            )
+            calls = self._calls[reference] = Calls(reference, self._send, self._lasting, entry.rows)
         return calls
 
     def _entry(self, reference: Reference) -> Entry:
@@ -294,15 +294,16 @@ class Graph:
     def _shadow(
         self, champion: str, challenger: Reference, columns: Columns, rows: int, own: Scores
     ) -> None:
-        if self._way(challenger).waiting_rows + rows > SHADOW_ROWS:
+        entry = self._member.held(challenger)
+        if entry is None or self._way(entry).waiting_rows + rows > SHADOW_ROWS:
             self.ledger.shadow_dropped(rows)
             return
-        task = asyncio.create_task(self._compare(champion, challenger, columns, rows, own))
+        task = asyncio.create_task(self._compare(champion, entry, columns, rows, own))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
     async def _compare(
-        self, champion: str, challenger: Reference, columns: Columns, rows: int, own: Scores
+        self, champion: str, challenger: Entry, columns: Columns, rows: int, own: Scores
     ) -> None:
         try:
             deadline = asyncio.get_running_loop().time() + 10 * PROBE
@@ -311,7 +312,9 @@ class Graph:
             _log.warning("a challenger could not be compared: %s", error)
             self.ledger.shadow_dropped(rows)
             return
-        self.ledger.compared(champion, challenger.version, own[0], other[0], own[1], other[1])
+        self.ledger.compared(
+            champion, challenger.reference.version, own[0], other[0], own[1], other[1]
+        )
 
     async def _keep_delivering(self) -> None:
         while True:
