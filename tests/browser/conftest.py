@@ -13,7 +13,8 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop counts as running until it is closed, so it must end with these tests.
+@pytest.fixture(scope="module")
 def browser(require: Callable[[str], str]) -> Iterator[Browser]:
     """The machine's own Chromium."""
     with sync_playwright() as playwright:
