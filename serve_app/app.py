@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,7 +26,6 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import stages
-from serve_app.calls import Scores
 from serve_app.decision_log import DecisionLog
 from serve_app.decisions import Feedback, StoreAway
 from serve_app.delivery import Delivery
@@ -33,11 +33,11 @@ from serve_app.graph import Graph, Outcome
 from serve_app.ingress import Http
 from serve_app.keys import Keys
 from serve_app.ledger import Ledger
-from serve_app.member import Follow
+from serve_app.member import Follow, Member
 from serve_app.rollout import Rollout as Logic
 from serve_app.rollout import Wanted
 from serve_app.versions import Plan, Reference, Report
-from training.data import Columns
+from training.errors import FraudrayError
 from training.home import home
 
 CONFIG: Final = Path(__file__).with_name("serve.yaml")
@@ -50,6 +50,10 @@ PATIENCE: Final = 20.0
 _WRITER: Final = "decisions"
 
 _log = logging.getLogger("ray.serve")
+
+
+class Interrupted(FraudrayError):
+    """A call was lost on its way from stage to stage; sent again, it may arrive."""
 
 
 class Arguments(BaseModel):
@@ -185,14 +189,15 @@ class Rollout:
 class _Replica:
     """A stage's replica: it joins the rollout before it takes requests."""
 
-    async def __init__(self, rollout: DeploymentHandle) -> None:  # type: ignore[misc]
+    member: Member[Any]
+
+    async def _join(self, rollout: DeploymentHandle) -> None:
         self._rollout = rollout
-        super().__init__(_own_name(), _following(rollout))  # type: ignore[call-arg]
-        await self.member.join()  # type: ignore[attr-defined]
+        await self.member.join()
 
     async def __del__(self) -> None:
         """Say good-bye, so that no promotion waits for this replica."""
-        await self.member.leave()  # type: ignore[attr-defined]
+        await self.member.leave()
         await self._rollout.left.remote(_own_name())
 
 
@@ -200,15 +205,27 @@ class _Replica:
 class FeatureEngineering(_Replica, stages.FeatureEngineering):
     """Columns of payments to the model's feature matrix."""
 
+    async def __init__(self, rollout: DeploymentHandle, model: DeploymentHandle) -> None:  # type: ignore[misc]
+        super().__init__(_own_name(), _following(rollout), _hop(model.score))
+        await self._join(rollout)
+
 
 @serve.deployment
 class Model(_Replica, stages.Model):
     """Feature matrix to calibrated probabilities of fraud."""
 
+    async def __init__(self, rollout: DeploymentHandle, threshold: DeploymentHandle) -> None:  # type: ignore[misc]
+        super().__init__(_own_name(), _following(rollout), _hop(threshold.decide))
+        await self._join(rollout)
+
 
 @serve.deployment
 class Threshold(_Replica, stages.Threshold):
     """Probabilities to decisions."""
+
+    async def __init__(self, rollout: DeploymentHandle) -> None:  # type: ignore[misc]
+        super().__init__(_own_name(), _following(rollout))
+        await self._join(rollout)
 
 
 @serve.deployment
@@ -221,29 +238,17 @@ class Ingress:
         arguments: dict[str, Any],
         features: DeploymentHandle,
         model: DeploymentHandle,
-        threshold: DeploymentHandle,
         rollout: DeploymentHandle,
     ) -> None:
         given = Arguments.model_validate(arguments)
         self._rollout = rollout
 
-        async def send(reference: Reference, columns: Columns) -> Scores:
-            # A stage's result goes straight to the next stage, nobody waits in between.
-            matrix = features.transform.remote(reference, columns)
-            probability = model.probability.remote(reference, matrix)
-            scores: Scores = await threshold.decide.remote(reference, probability)
-            return scores
-
-        async def explain(reference: Reference, columns: Columns) -> list[list[dict[str, Any]]]:
-            reasons: list[list[dict[str, Any]]] = await model.explain.remote(reference, columns)
-            return reasons
-
         self.graph = Graph(
             _own_name(),
             follow=_following(rollout),
-            send=send,
-            lasting=_lasting,
-            explain=explain,
+            send=_hop(features.score),
+            lasting=lambda error: not isinstance(error, Interrupted),
+            explain=_hop(model.explain),
             orders=_Orders(rollout),
             log=_Log(),
             ledger=Ledger(_own_name(), ledgers(given.model)),
@@ -348,13 +353,10 @@ def build(args: dict[str, Any]) -> Application:
         actor_options={"num_cpus": 0.1, "max_concurrency": 100},
     )
     ingress = Ingress.options(deployment_actors=[writer])  # type: ignore[attr-defined]
-    return ingress.bind(
-        given.model_dump(),
-        FeatureEngineering.bind(rollout),  # type: ignore[attr-defined]
-        Model.bind(rollout),  # type: ignore[attr-defined]
-        Threshold.bind(rollout),  # type: ignore[attr-defined]
-        rollout,
-    )
+    threshold = Threshold.bind(rollout)  # type: ignore[attr-defined]
+    model = Model.bind(rollout, threshold)  # type: ignore[attr-defined]
+    features = FeatureEngineering.bind(rollout, model)  # type: ignore[attr-defined]
+    return ingress.bind(given.model_dump(), features, model, rollout)
 
 
 def configuration(model: str, *, host: str, port: int, keys: bool = True) -> dict[str, Any]:
@@ -393,7 +395,21 @@ def _following(rollout: DeploymentHandle) -> Follow:
     return follow
 
 
-def _lasting(error: Exception) -> bool:
-    """Whether a stage itself failed, not the way to it: sending the call again would not help."""
-    passing = (RayError, RayServeException, RuntimeError, OSError)
-    return isinstance(error, RayTaskError) or not isinstance(error, passing)
+def _hop(method: DeploymentHandle) -> Callable[..., Awaitable[Any]]:
+    """A stage's method; where the way to it fails, not the stage itself, `Interrupted` says so."""
+
+    async def ask(*given: Any) -> Any:
+        try:
+            return await method.remote(*given)
+        except Exception as error:
+            cause: BaseException = error
+            while isinstance(cause, RayTaskError):
+                cause = cause.cause
+            if isinstance(cause, Interrupted):  # further down the way
+                raise Interrupted(str(cause)) from None
+            passing = (RayError, RayServeException, RuntimeError, OSError)
+            if cause is error and isinstance(error, passing):
+                raise Interrupted(type(error).__name__) from error
+            raise
+
+    return ask

@@ -1,7 +1,9 @@
 """Calls: requests that wait go down the graph together, and what a dead replica had is sent again.
 
-A hop between deployments costs milliseconds whatever it carries. So while as many calls are on
-their way as help, requests gather, and the next call takes all of them.
+A hop between deployments costs milliseconds of processors whatever it carries, so few large calls
+beat many small ones. The first request of a quiet moment goes at once, and so does what comes alone
+after it. Where several come at a time, the answers of one call bring the next requests, which get a
+moment to gather; and a second call leaves before the first is back only if it is worth its price.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ ROWS: Final = 4096
 _MESSAGE = 3 * 2**20  # bytes; messages between replicas end at 4 MiB
 IN_FLIGHT: Final = 2
 """Calls of a version on their way at a time; more of them make smaller ones."""
+GATHER: Final = 0.005
+"""Seconds after a call of several requests in which the next ones may gather."""
+SECOND: Final = 12
+"""Requests worth a second call on its way."""
+SECOND_ROWS: Final = 512
+"""Payments worth a second call on its way, however few the requests."""
 WAITING: Final = 512
 """Requests that may wait; what comes beyond is refused at once."""
 WAITING_ROWS: Final = 200_000
@@ -86,6 +94,8 @@ class Calls:
         self._send = send
         self._lasting = lasting
         self._waiting: deque[_Waiting] = deque()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._usual = 1  # requests of the call that came back last
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -140,7 +150,7 @@ class Calls:
         return np.concatenate([p for p, _ in parts]), np.concatenate([d for _, d in parts])
 
     def _pump(self) -> None:
-        while self._waiting and self.in_flight < IN_FLIGHT:
+        while self._waiting and self._worth():
             batch, rows = [], 0
             while self._waiting and rows + self._waiting[0].rows <= self._most:
                 waiting = self._waiting.popleft()
@@ -153,6 +163,28 @@ class Calls:
                 task = asyncio.create_task(self._call(batch))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _worth(self) -> bool:
+        """Whether what waits should go now."""
+        if self.in_flight == 0:
+            return self._gathering is None or len(self._waiting) >= self._usual
+        return self.in_flight < IN_FLIGHT and (
+            len(self._waiting) >= SECOND or self.waiting_rows >= SECOND_ROWS
+        )
+
+    def _gather(self, requests: int) -> None:
+        """Let the next requests come together where the last came together."""
+        self._usual = requests
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if requests > 1:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
+        self._pump()
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._pump()
 
     async def _call(self, batch: list[_Waiting]) -> None:
         try:
@@ -170,7 +202,7 @@ class Calls:
                     waiting.answer.set_exception(error)
         finally:
             self.in_flight -= 1
-            self._pump()
+            self._gather(len(batch))
 
     async def _persistently(self, columns: Columns, batch: list[_Waiting]) -> Scores:
         while True:

@@ -1,16 +1,20 @@
 """What each stage of the graph does, as plain classes; `app.py` makes deployments of them.
 
-Every call carries the version it is for, so an answer is never a mix of two.
+A call goes from stage to stage and its scores come back the same way, so an ingress, the busiest of
+all, handles one answer a call. Every call carries the version it is for, so an answer is never a
+mix of two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_app.calls import Scores
 from serve_app.member import Follow, Member
 from serve_app.versions import Reference, Stage
 from training.bundle import ModelBundle
@@ -19,7 +23,8 @@ from training.explain import reasons
 from training.features import FeatureEngineering as Features
 from training.preprocess import Matrix
 
-Part = TypeVar("Part")
+Probability = NDArray[np.float64]
+Decision = NDArray[np.int8]
 
 
 def _bundle(reference: Reference) -> ModelBundle:
@@ -31,29 +36,52 @@ def _features(reference: Reference) -> Features:
 
 
 class FeatureEngineering:
-    """Columns of payments to the model's feature matrix."""
+    """Columns of payments to the model's feature matrix.
+
+    Parameters
+    ----------
+    model
+        The next stage.
+    """
 
     stage: Stage = "features"
 
-    def __init__(self, name: str, follow: Follow) -> None:
+    def __init__(
+        self, name: str, follow: Follow, model: Callable[[Reference, Matrix], Awaitable[Scores]]
+    ) -> None:
         self.member = Member(name, self.stage, _features, follow)
+        self._model = model
 
-    async def transform(self, reference: Reference, columns: Columns) -> Matrix:
-        """Arrays of shape (n,) to one of shape (n, d)."""
-        return (await self.member.obtain(reference)).transform(columns)
+    async def score(self, reference: Reference, columns: Columns) -> Scores:
+        """Arrays of shape (n,) to scores."""
+        matrix = (await self.member.obtain(reference)).transform(columns)
+        return await self._model(reference, matrix)
 
 
 class Model:
-    """Feature matrix to calibrated probabilities of fraud."""
+    """Feature matrix to calibrated probabilities of fraud.
+
+    Parameters
+    ----------
+    threshold
+        The next stage.
+    """
 
     stage: Stage = "model"
 
-    def __init__(self, name: str, follow: Follow) -> None:
+    def __init__(
+        self,
+        name: str,
+        follow: Follow,
+        threshold: Callable[[Reference, Probability], Awaitable[Decision]],
+    ) -> None:
         self.member = Member(name, self.stage, _bundle, follow)
+        self._threshold = threshold
 
-    async def probability(self, reference: Reference, matrix: Matrix) -> NDArray[np.float64]:
-        """Shape (n, d) to (n,)."""
-        return (await self.member.obtain(reference)).probability(matrix)
+    async def score(self, reference: Reference, matrix: Matrix) -> Scores:
+        """Shape (n, d) to scores."""
+        probability = (await self.member.obtain(reference)).probability(matrix)
+        return probability, await self._threshold(reference, probability)
 
     async def explain(self, reference: Reference, columns: Columns) -> list[list[dict[str, Any]]]:
         """For each of n payments what moved its score, the largest contribution first."""
@@ -75,8 +103,6 @@ class Threshold:
     def __init__(self, name: str, follow: Follow) -> None:
         self.member = Member(name, self.stage, _bundle, follow)
 
-    async def decide(
-        self, reference: Reference, probability: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-        """Shape (n,) to the probabilities as they are and the decisions, shape (n,) each."""
-        return probability, (await self.member.obtain(reference)).decide(probability)
+    async def decide(self, reference: Reference, probability: Probability) -> Decision:
+        """Shape (n,) to (n,)."""
+        return (await self.member.obtain(reference)).decide(probability)

@@ -131,15 +131,17 @@ class LocalGraph:
         self.wanted = Wanted(None)
         self.deliveries: list[Delivery] = []
         self.known: set[tuple[str, int]] = set()
-        stage_classes = (FeatureEngineering, Model, Threshold)
-        self.stages = [made(made.stage, self.follow) for made in stage_classes]
+        threshold = Threshold("threshold", self.follow)
+        model = Model("model", self.follow, threshold.decide)
+        features = FeatureEngineering("features", self.follow, model.score)
+        self.stages = (features, model, threshold)
         self.broken: Exception | None = None
         self.graph = Graph(
             "ingress",
             follow=self.follow,
             send=self.send,
             lasting=lambda error: not isinstance(error, ConnectionError),
-            explain=self.stages[1].explain,
+            explain=model.explain,
             orders=self,
             log=self,
             ledger=Ledger("ingress", folder),
@@ -169,9 +171,7 @@ class LocalGraph:
         """The way through the stages."""
         if self.broken is not None:
             raise self.broken
-        features, model, threshold = self.stages
-        matrix = await features.transform(reference, columns)
-        return await threshold.decide(reference, await model.probability(reference, matrix))
+        return await self.stages[0].score(reference, columns)
 
     async def order(self, kind: str, what: dict[str, Any]) -> Outcome:
         """Promote, with the registry's part left out."""

@@ -82,22 +82,46 @@ def test_every_request_gets_its_own_rows_whatever_travels_with_it(
 def test_what_waits_goes_together() -> None:
     stages = Stages(seconds=0.01)
     run(stages, [1] * 100)
-    assert stages.sizes == [1] * calls.IN_FLIGHT + [100 - calls.IN_FLIGHT]
+    # Alone at once; then as many as are worth a second call; then all that came meanwhile.
+    assert stages.sizes == [1, calls.SECOND, 99 - calls.SECOND]
+
+
+def test_after_a_call_of_several_the_next_gather_and_after_one_alone_none_waits() -> None:
+    stages = Stages(seconds=0.001)
+
+    async def again_and_again(callers: int) -> None:
+        way = Calls(ONE, stages, lasting, calls.ROWS)
+        clock = asyncio.get_running_loop().time
+
+        async def caller() -> None:
+            for _ in range(20):
+                await way.score({"x": np.zeros(1)}, 1, clock() + 5)
+                await asyncio.sleep(0.0002 * callers)
+
+        await asyncio.gather(*(caller() for _ in range(callers)))
+
+    asyncio.run(again_and_again(1))
+    assert stages.sizes == [1] * 20
+    stages.sizes.clear()
+    asyncio.run(again_and_again(10))
+    assert sum(stages.sizes) == 200
+    assert len(stages.sizes) < 60  # 20 rounds of ten callers; without gathering nearly 100
 
 
 def test_beyond_what_may_wait_a_request_is_refused_at_once() -> None:
     stages = Stages(seconds=0.05)
-    found = run(stages, [1] * (calls.IN_FLIGHT + calls.WAITING + 7))
+    on_their_way = 1 + calls.SECOND
+    found = run(stages, [1] * (on_their_way + calls.WAITING + 7))
     refused = [f for f in found if isinstance(f, Overloaded)]
     assert len(refused) == 7
-    assert sum(stages.sizes) == calls.IN_FLIGHT + calls.WAITING
+    assert sum(stages.sizes) == on_their_way + calls.WAITING
 
 
 def test_who_waits_too_long_is_told_and_not_scored() -> None:
     stages = Stages(seconds=0.3)
-    found = run(stages, [1] * (calls.IN_FLIGHT + 5), seconds=0.1)
+    found = run(stages, [1] * (1 + calls.SECOND + 5), seconds=0.1)
     assert all(isinstance(f, TooLate) for f in found)
-    assert sum(stages.sizes) == calls.IN_FLIGHT
+    assert sum(stages.sizes) == 1 + calls.SECOND
 
 
 def test_an_error_of_a_stage_itself_reaches_those_it_concerns() -> None:
