@@ -12,9 +12,8 @@ import requests
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from fraudray.runtime import RuntimeProblem, use_own_token
+from serve_app import writer
 from serve_app.app import NAME
-
-_WRITER_CPUS = 0.1  # of the actor that keeps the decision log; see serve_app.app
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Dashboard:
             If the CPUs of the cluster do not suffice.
         """
         application = configuration["applications"][0]
-        wanted = _WRITER_CPUS + sum(
+        wanted = writer.CPUS + sum(
             d["ray_actor_options"]["num_cpus"]
             * d.get("autoscaling_config", {"min_replicas": 1})["min_replicas"]
             for d in application["deployments"]

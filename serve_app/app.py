@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import ray
 import yaml
 from pydantic import BaseModel, ConfigDict
 from ray import serve
-from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve import Application
-from ray.serve.config import DeploymentActorConfig
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import stages
-from serve_app.decision_log import DecisionLog
-from serve_app.decisions import Feedback, StoreAway
-from serve_app.delivery import Delivery
 from serve_app.graph import Graph, Outcome
+from serve_app.hop import Interrupted, hop
 from serve_app.ingress import Http
 from serve_app.keys import Keys
 from serve_app.ledger import Ledger
@@ -37,8 +28,7 @@ from serve_app.member import Follow, Member
 from serve_app.rollout import Rollout as Logic
 from serve_app.rollout import Wanted
 from serve_app.versions import Plan, Reference, Report
-from training.errors import FraudrayError
-from training.home import home
+from serve_app.writer import Log, ledgers, writer
 
 CONFIG: Final = Path(__file__).with_name("serve.yaml")
 NAME: Final = "fraudray"
@@ -47,13 +37,8 @@ LOOK: Final = 1.0
 """Seconds between two looks at the registry."""
 PATIENCE: Final = 20.0
 """Seconds that an order may take until every replica follows."""
-_WRITER: Final = "decisions"
 
 _log = logging.getLogger("ray.serve")
-
-
-class Interrupted(FraudrayError):
-    """A call was lost on its way from stage to stage; sent again, it may arrive."""
 
 
 class Arguments(BaseModel):
@@ -206,7 +191,7 @@ class FeatureEngineering(_Replica, stages.FeatureEngineering):
     """Columns of payments to the model's feature matrix."""
 
     async def __init__(self, rollout: DeploymentHandle, model: DeploymentHandle) -> None:  # type: ignore[misc]
-        super().__init__(_own_name(), _following(rollout), _hop(model.score))
+        super().__init__(_own_name(), _following(rollout), hop(model.score))
         await self._join(rollout)
 
 
@@ -215,7 +200,7 @@ class Model(_Replica, stages.Model):
     """Feature matrix to calibrated probabilities of fraud."""
 
     async def __init__(self, rollout: DeploymentHandle, threshold: DeploymentHandle) -> None:  # type: ignore[misc]
-        super().__init__(_own_name(), _following(rollout), _hop(threshold.decide))
+        super().__init__(_own_name(), _following(rollout), hop(threshold.decide))
         await self._join(rollout)
 
 
@@ -246,11 +231,11 @@ class Ingress:
         self.graph = Graph(
             _own_name(),
             follow=_following(rollout),
-            send=_hop(features.score),
+            send=hop(features.score),
             lasting=lambda error: not isinstance(error, Interrupted),
-            explain=_hop(model.explain),
+            explain=hop(model.explain),
             orders=_Orders(rollout),
-            log=_Log(),
+            log=Log(),
             ledger=Ledger(_own_name(), ledgers(given.model)),
         )
         self._http = Http(self.graph, Keys() if given.keys else None, given.deadline_s)
@@ -264,31 +249,6 @@ class Ingress:
         """Bring the last decisions to their log."""
         await self.graph.stop()
         await self._rollout.left.remote(_own_name())
-
-
-@ray.remote
-class Decisions:
-    """The one writer of the decision log, for all ingresses; it outlives each of them."""
-
-    def __init__(self, model: str) -> None:
-        self._log = DecisionLog(model, store_url(), ledgers(model))
-        self._thread = ThreadPoolExecutor(1)
-
-    async def deliver(self, delivery: Delivery) -> int:
-        """Write what a ledger brings; the number of the delivery."""
-        return int(await self._run(self._log.deliver, delivery))
-
-    async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
-        """Write labels; those of decisions that are not known."""
-        return list(await self._run(self._log.feedback, labels))
-
-    async def stats(self) -> dict[str, Any]:
-        """The last minutes of the whole graph."""
-        return dict(await self._run(self._log.stats))
-
-    async def _run(self, work: Any, *given: Any) -> Any:
-        # One thread: one writer, and the event loop stays free to answer health checks.
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
 
 class _Orders:
@@ -306,36 +266,6 @@ class _Orders:
         return changes
 
 
-class _Log:
-    """The decision log, looked up again where its writer has been restarted."""
-
-    def __init__(self) -> None:
-        self._writer: Any = None
-
-    async def deliver(self, delivery: Delivery) -> int:
-        number: int = await self._ask("deliver", delivery)
-        return number
-
-    async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
-        unknown: list[Feedback] = await self._ask("feedback", labels)
-        return unknown
-
-    async def stats(self) -> dict[str, Any]:
-        stats: dict[str, Any] = await self._ask("stats")
-        return stats
-
-    async def _ask(self, method: str, *given: Any) -> Any:
-        try:
-            if self._writer is None:
-                self._writer = serve.get_deployment_actor(_WRITER)
-            return await getattr(self._writer, method).remote(*given)
-        except RayTaskError:
-            raise
-        except (RayActorError, ValueError) as error:  # Ray knows no actor of that name: ValueError
-            self._writer = None
-            raise StoreAway("the writer of decisions is being restarted") from error
-
-
 def build(args: dict[str, Any]) -> Application:
     """The graph of a registered model.
 
@@ -346,13 +276,7 @@ def build(args: dict[str, Any]) -> Application:
     """
     given = Arguments.model_validate(args)
     rollout = Rollout.bind(given.model)  # type: ignore[attr-defined]
-    writer = DeploymentActorConfig(
-        name=_WRITER,
-        actor_class=Decisions,
-        init_kwargs={"model": given.model},
-        actor_options={"num_cpus": 0.1, "max_concurrency": 100},
-    )
-    ingress = Ingress.options(deployment_actors=[writer])  # type: ignore[attr-defined]
+    ingress = Ingress.options(deployment_actors=[writer(given.model)])  # type: ignore[attr-defined]
     threshold = Threshold.bind(rollout)  # type: ignore[attr-defined]
     model = Model.bind(rollout, threshold)  # type: ignore[attr-defined]
     features = FeatureEngineering.bind(rollout, model)  # type: ignore[attr-defined]
@@ -373,16 +297,6 @@ def configuration(model: str, *, host: str, port: int, keys: bool = True) -> dic
     return content
 
 
-def store_url() -> str:
-    """Where decisions are kept: `$FRAUDRAY_DECISIONS`, or a SQLite file in the home folder."""
-    return os.environ.get("FRAUDRAY_DECISIONS") or f"sqlite:///{home() / 'decisions.db'}"
-
-
-def ledgers(model: str) -> Path:
-    """Where the ledgers of a model have their files."""
-    return home() / "ledgers" / model
-
-
 def _own_name() -> str:
     return str(serve.get_replica_context().replica_id.unique_id)
 
@@ -393,23 +307,3 @@ def _following(rollout: DeploymentHandle) -> Follow:
         return plan
 
     return follow
-
-
-def _hop(method: DeploymentHandle) -> Callable[..., Awaitable[Any]]:
-    """A stage's method; where the way to it fails, not the stage itself, `Interrupted` says so."""
-
-    async def ask(*given: Any) -> Any:
-        try:
-            return await method.remote(*given)
-        except Exception as error:
-            cause: BaseException = error
-            while isinstance(cause, RayTaskError):
-                cause = cause.cause
-            if isinstance(cause, Interrupted):  # further down the way
-                raise Interrupted(str(cause)) from None
-            passing = (RayError, RayServeException, RuntimeError, OSError)
-            if cause is error and isinstance(error, passing):
-                raise Interrupted(type(error).__name__) from error
-            raise
-
-    return ask

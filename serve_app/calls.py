@@ -3,7 +3,8 @@
 A hop between deployments costs milliseconds of processors whatever it carries, so few large calls
 beat many small ones. The first request of a quiet moment goes at once, and so does what comes alone
 after it. Where several come at a time, the answers of one call bring the next requests, which get a
-moment to gather; and a second call leaves before the first is back only if it is worth its price.
+moment to gather; and a second call leaves before the first is back only if it is worth its price,
+or if the first is so late that something may be wrong with it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ SECOND: Final = 12
 """Requests worth a second call on its way."""
 SECOND_ROWS: Final = 512
 """Payments worth a second call on its way, however few the requests."""
+OVERDUE: Final = 0.05
+"""Seconds that requests wait for a call on its way at most, however few they are."""
 WAITING: Final = 512
 """Requests that may wait; what comes beyond is refused at once."""
 WAITING_ROWS: Final = 200_000
@@ -69,6 +72,7 @@ class _Waiting:
     columns: Columns
     rows: int
     answer: asyncio.Future[Scores]
+    since: float
 
 
 class Calls:
@@ -94,8 +98,9 @@ class Calls:
         self._send = send
         self._lasting = lasting
         self._waiting: deque[_Waiting] = deque()
-        self._gathering: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._usual = 1  # requests of the call that came back last
+        self._gathered = 0.0  # when the next ones have had their time to gather
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -132,7 +137,7 @@ class Calls:
         for start in range(0, rows, self._most):
             end = min(start + self._most, rows)
             some = columns if rows <= self._most else _slice(columns, start, end)
-            waiting = _Waiting(some, end - start, loop.create_future())
+            waiting = _Waiting(some, end - start, loop.create_future(), loop.time())
             answers.append(waiting.answer)
             self._waiting.append(waiting)
             self.waiting_rows += waiting.rows
@@ -150,7 +155,13 @@ class Calls:
         return np.concatenate([p for p, _ in parts]), np.concatenate([d for _, d in parts])
 
     def _pump(self) -> None:
-        while self._waiting and self._worth():
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and self.in_flight < IN_FLIGHT:
+            if not self._enough() and asyncio.get_running_loop().time() < self._due():
+                self._timer = asyncio.get_running_loop().call_at(self._due(), self._pump)
+                return
             batch, rows = [], 0
             while self._waiting and rows + self._waiting[0].rows <= self._most:
                 waiting = self._waiting.popleft()
@@ -164,27 +175,15 @@ class Calls:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    def _worth(self) -> bool:
-        """Whether what waits should go now."""
+    def _enough(self) -> bool:
+        """Whether so much waits that it should go now."""
         if self.in_flight == 0:
-            return self._gathering is None or len(self._waiting) >= self._usual
-        return self.in_flight < IN_FLIGHT and (
-            len(self._waiting) >= SECOND or self.waiting_rows >= SECOND_ROWS
-        )
+            return len(self._waiting) >= self._usual
+        return len(self._waiting) >= SECOND or self.waiting_rows >= SECOND_ROWS
 
-    def _gather(self, requests: int) -> None:
-        """Let the next requests come together where the last came together."""
-        self._usual = requests
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        if requests > 1:
-            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
-        self._pump()
-
-    def _gathered(self) -> None:
-        self._gathering = None
-        self._pump()
+    def _due(self) -> float:
+        """When what waits should go however little it is, in the event loop's time."""
+        return self._gathered if self.in_flight == 0 else self._waiting[0].since + OVERDUE
 
     async def _call(self, batch: list[_Waiting]) -> None:
         try:
@@ -202,7 +201,10 @@ class Calls:
                     waiting.answer.set_exception(error)
         finally:
             self.in_flight -= 1
-            self._gather(len(batch))
+            # Their answers bring the next ones; after one that came alone, none is to be expected.
+            self._usual = len(batch)
+            self._gathered = asyncio.get_running_loop().time() + GATHER
+            self._pump()
 
     async def _persistently(self, columns: Columns, batch: list[_Waiting]) -> Scores:
         while True:

@@ -108,6 +108,20 @@ def test_after_a_call_of_several_the_next_gather_and_after_one_alone_none_waits(
     assert len(stages.sizes) < 60  # 20 rounds of ten callers; without gathering nearly 100
 
 
+def test_one_call_that_does_not_come_back_holds_up_nobody_behind_it() -> None:
+    asked = []
+
+    async def first_never(reference: Reference, columns: Columns) -> Scores:
+        asked.append(reference)
+        if len(asked) == 1:
+            await asyncio.sleep(60)
+        return columns["x"], np.zeros(len(columns["x"]), np.int8)
+
+    first, second = run(first_never, [1, 1], seconds=1.0)
+    assert isinstance(first, TooLate)
+    assert second[0].tolist() == [1.0]
+
+
 def test_beyond_what_may_wait_a_request_is_refused_at_once() -> None:
     stages = Stages(seconds=0.05)
     on_their_way = 1 + calls.SECOND
