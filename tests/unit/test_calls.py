@@ -93,19 +93,19 @@ def test_after_a_call_of_several_the_next_gather_and_after_one_alone_none_waits(
         way = Calls(ONE, stages, lasting, calls.ROWS)
         clock = asyncio.get_running_loop().time
 
-        async def caller() -> None:
+        async def caller(pause: float) -> None:
             for _ in range(20):
                 await way.score({"x": np.zeros(1)}, 1, clock() + 5)
-                await asyncio.sleep(0.0002 * callers)
+                await asyncio.sleep(pause)
 
-        await asyncio.gather(*(caller() for _ in range(callers)))
+        await asyncio.gather(*(caller(0.0003 * (i + 1)) for i in range(callers)))
 
     asyncio.run(again_and_again(1))
     assert stages.sizes == [1] * 20
     stages.sizes.clear()
     asyncio.run(again_and_again(10))
     assert sum(stages.sizes) == 200
-    assert len(stages.sizes) < 60  # 20 rounds of ten callers; without gathering nearly 100
+    assert len(stages.sizes) < 52  # 20 rounds of callers out of step; some 68 without gathering
 
 
 def test_one_call_that_does_not_come_back_holds_up_nobody_behind_it() -> None:
