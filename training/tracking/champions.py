@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from mlflow.exceptions import MlflowException
 from pydantic import TypeAdapter, ValidationError
 
 from training.errors import UsageError
@@ -168,7 +169,7 @@ class Champions(Registry):
         with self._explained():
             # The alias comes second: until then the word is of no version, which only watches.
             self._client.set_registered_model_tag(model, _HOW, json.dumps(asdict(how)))
-            self._client.set_registered_model_alias(model, CHALLENGER, chosen.version)
+            self._set_alias(model, CHALLENGER, chosen.version)
         return Challenger(chosen, how.mode, how.share)
 
     def promote(self, model: str, version: str, reason: str) -> Version:
@@ -214,7 +215,7 @@ class Champions(Registry):
         with self._explained():
             change = Change(time.time(), version, action, reason[:_REASON])
             # The alias is the truth; if this is cut off, the rest is only the story of it.
-            self._client.set_registered_model_alias(model, CHAMPION, version)
+            self._set_alias(model, CHAMPION, version)
             found = self._client.get_registered_model(model)
             names = sorted(filter(_CHANGE.fullmatch, found.tags))
             number = int(names[-1].split(".")[2]) + 1 if names else 1
@@ -227,6 +228,16 @@ class Champions(Registry):
                 self._client.delete_registered_model_tag(model, name)
         if alias_of(found, CHALLENGER) == version:
             self._unchallenge(model)
+
+    def _set_alias(self, model: str, alias: str, version: str) -> None:
+        try:
+            self._client.set_registered_model_alias(model, alias, version)
+        except MlflowException as error:
+            if self._away(error):
+                raise
+            # Where several set an alias that is not there yet, MLflow inserts the first and refuses
+            # the others; now it is there and can be changed. What is wrong is refused again.
+            self._client.set_registered_model_alias(model, alias, version)
 
     def _unchallenge(self, model: str) -> None:
         with self._explained():
