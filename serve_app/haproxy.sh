@@ -3,6 +3,9 @@
 # statistics page without a password on every interface, metrics on every interface, and a socket
 # with which every user of this machine may administer it.
 #
+# It also has Ray finish what a caller has hung up on, as the graph scores it with others anyway:
+# two tasks fewer for every request.
+#
 # FRAUDRAY_HAPROXY           the real program
 # FRAUDRAY_HAPROXY_METRICS   address at which its metrics may be read; loopback unless told otherwise
 set -eu
@@ -12,6 +15,8 @@ for word in "$@"; do
   previous=$word
 done
 sed -e '/^listen stats$/,$d' \
+  -e 's/^frontend http_frontend$/&\
+    http-request set-header x-request-disconnect-disabled ?1/' \
   -e "s/^\( *bind \):\([0-9]*\)$/\1${FRAUDRAY_HAPROXY_METRICS:-127.0.0.1}:\2/" \
   -e 's/ mode 666 level admin / mode 600 level admin /' "$file" >"$file.closed"
 if grep -Eq '^ *bind +(\*|:)' "$file.closed"; then

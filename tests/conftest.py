@@ -181,6 +181,16 @@ def demo(start_demo: Callable[..., Demo]) -> Demo:
     return start_demo("--rows", "12000")
 
 
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow that holds nothing, to be copied: its tables take seconds to lay out."""
+    from training.tracking import Tracking
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    Tracking(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A shell's environment with `fraudray` on its path and no state but its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -43,11 +44,17 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def fraudray(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    fresh_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Run a command line in a folder and a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(fresh_store, home / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FRAUDRAY_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def run(*arguments: str, stdin: str = "") -> Done:
