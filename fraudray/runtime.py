@@ -234,8 +234,8 @@ def _set_up_haproxy() -> None:
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
-        # Ingresses count requests themselves. Otherwise HAProxy writes a line for each, which another
-        # process reads: a tenth of a core at a thousand requests a second.
+        # Ingresses count requests themselves. Otherwise HAProxy writes a line for each, and another
+        # process reads it: a tenth of a core at a thousand requests a second.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
         # Ray's own proxy, which HAProxy falls back to while no ingress is there, shares its port

@@ -5,21 +5,29 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 METADATA = sa.MetaData()
-DECISIONS = sa.Table(
-    "decisions",
+REQUESTS = sa.Table(
+    "requests",
     METADATA,
     sa.Column("ledger", sa.Text, primary_key=True),
-    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("first_seq", sa.BigInteger, primary_key=True),
+    sa.Column("payments", sa.Integer, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
-    sa.Column("request_id", sa.Text, nullable=False),
-    sa.Column("payment", sa.Integer, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False, index=True),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
-    sa.Column("probability", sa.Double, nullable=False),
     sa.Column("threshold", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What all payments of a request share: their `payments` scores begin at `first_seq`."""
+SCORES = sa.Table(
+    "scores",
+    METADATA,
+    sa.Column("ledger", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("probability", sa.Double, nullable=False),
     sa.Column("decision", sa.SmallInteger, nullable=False),
-    sa.Index("decisions_request", "request_id", "payment"),
+    sqlite_with_rowid=False,
 )
 FEEDBACK = sa.Table(
     "feedback",
@@ -39,3 +47,16 @@ LOSSES = sa.Table(
     sa.Column("decisions", sa.BigInteger, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
 )
+_VIEW = """VIEW decisions_made AS
+SELECT r.ledger, s.seq, r.at, r.request_id, s.seq - r.first_seq AS payment, r.model, r.version,
+       r.role, s.probability, r.threshold, s.decision
+FROM requests r
+JOIN scores s ON s.ledger = r.ledger AND s.seq >= r.first_seq AND s.seq < r.first_seq + r.payments
+"""
+"""A row for each payment, for people who read the log."""
+
+
+@sa.event.listens_for(METADATA, "after_create")
+def _create_view(_: sa.MetaData, connection: sa.Connection, **__: object) -> None:
+    if "decisions_made" not in sa.inspect(connection).get_view_names():
+        connection.execute(sa.DDL(f"CREATE {_VIEW}"))

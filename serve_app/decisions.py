@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serve_app.decision_rows import append
-from serve_app.decision_tables import DECISIONS, FEEDBACK, LOSSES, METADATA
+from serve_app.decision_tables import FEEDBACK, LOSSES, METADATA, REQUESTS, SCORES
 from serve_app.delivery import Delivery
 from training.errors import FraudrayError
 
@@ -131,7 +131,7 @@ class DecisionStore:
 
     def received(self, ledger: str) -> int:
         """One more than the highest sequence number held of a ledger."""
-        highest = sa.select(sa.func.max(DECISIONS.c.seq)).where(DECISIONS.c.ledger == ledger)
+        highest = sa.select(sa.func.max(SCORES.c.seq)).where(SCORES.c.ledger == ledger)
         with self._connection() as connection:
             held = connection.execute(highest).scalar()
         return 0 if held is None else held + 1
@@ -139,16 +139,17 @@ class DecisionStore:
     def label(self, feedback: Sequence[Feedback]) -> list[Feedback]:
         """Add labels; returns those that no decision is known for, which are not added."""
         now = time.time()
-        asked = list(dict.fromkeys((f.request_id, f.payment) for f in feedback))
-        known: set[tuple[str, int]] = set()
+        asked = list(dict.fromkeys(f.request_id for f in feedback))
+        payments: dict[str, int] = {}  # of each request that is known
         with self._connection() as connection:
             for i in range(0, len(asked), _PART):
-                # SQLite has no use for its index where pairs are looked up as pairs.
-                ids, payments = zip(*asked[i : i + _PART], strict=True)
-                part = sa.select(DECISIONS.c.request_id, DECISIONS.c.payment).where(
-                    DECISIONS.c.request_id.in_(set(ids)), DECISIONS.c.payment.in_(set(payments))
+                part = (
+                    sa.select(REQUESTS.c.request_id, sa.func.max(REQUESTS.c.payments))
+                    .where(REQUESTS.c.request_id.in_(asked[i : i + _PART]))
+                    .group_by(REQUESTS.c.request_id)
                 )
-                known.update((row.request_id, row.payment) for row in connection.execute(part))
+                payments.update((row[0], row[1]) for row in connection.execute(part))
+            unknown = [f for f in feedback if f.payment >= payments.get(f.request_id, 0)]
             labels = [
                 {
                     "request_id": f.request_id,
@@ -158,11 +159,11 @@ class DecisionStore:
                     "received": now,
                 }
                 for f in feedback
-                if (f.request_id, f.payment) in known
+                if f.payment < payments.get(f.request_id, 0)
             ]
             if labels:
                 connection.execute(sa.insert(FEEDBACK), labels)
-        return [f for f in feedback if (f.request_id, f.payment) not in known]
+        return unknown
 
     def quality(self, model: str, since: float, now: float) -> list[Quality]:
         """What the labels received in since < t <= now say, by version and role.
@@ -170,22 +171,23 @@ class DecisionStore:
         The last label of a payment counts, and of several decisions under one request id, as a
         caller's retries make, the last one.
         """
-        d, f = DECISIONS.c, FEEDBACK.c
+        r, s, f = REQUESTS.c, SCORES.c, FEEDBACK.c
         place = sa.func.row_number().over(
-            partition_by=(d.request_id, d.payment, d.version, d.role),
-            order_by=(f.id.desc(), d.at.desc(), d.ledger, d.seq.desc()),
+            partition_by=(r.request_id, f.payment, r.version, r.role),
+            order_by=(f.id.desc(), r.at.desc(), r.ledger, r.first_seq.desc()),
         )
         joined = (
             sa.select(
-                d.version, d.role, d.decision, f.label, (f.at - d.at).label("delay"),
+                r.version, r.role, s.decision, f.label, (f.at - r.at).label("delay"),
                 place.label("place"),
             )
             .join_from(
                 FEEDBACK,
-                DECISIONS,
-                (d.request_id == f.request_id) & (d.payment == f.payment),
+                REQUESTS,
+                (r.request_id == f.request_id) & (r.payments > f.payment),
             )
-            .where(f.received > since, f.received <= now, d.model == model)
+            .join(SCORES, (s.ledger == r.ledger) & (s.seq == r.first_seq + f.payment))
+            .where(f.received > since, f.received <= now, r.model == model)
             .subquery()
         )  # fmt: skip
         j = joined.c

@@ -88,12 +88,6 @@ class Delivery:
     shadow_dropped: int
     dropped: int
 
-    @property
-    def payment(self) -> IntArray:
-        """The place of every row in its request, (n,)."""
-        ends = np.cumsum(self.rows)
-        return np.arange(len(self.probability)) - np.repeat(ends - self.rows, self.rows)
-
 
 _EDGES = LATENCY_EDGES.tolist()
 

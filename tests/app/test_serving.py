@@ -465,7 +465,7 @@ def test_what_was_answered_is_in_the_decision_log_once_after_a_stop(served: Serv
     with sqlite3.connect(served.home / "state" / "decisions.db") as store:
         held = dict(
             store.execute(
-                "SELECT request_id, COUNT(*) FROM decisions GROUP BY request_id"
+                "SELECT request_id, COUNT(*) FROM decisions_made GROUP BY request_id"
             ).fetchall()
         )
     assert len(served.answered) > 100

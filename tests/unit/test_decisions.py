@@ -85,7 +85,7 @@ def taken(ledger: Ledger) -> Delivery:
 def held(url: str, columns: str, order: str = "ledger, seq") -> list[Any]:
     engine = sa.create_engine(url)
     with engine.connect() as connection:
-        query = f"SELECT {columns} FROM decisions ORDER BY {order}"  # noqa: S608
+        query = f"SELECT {columns} FROM decisions_made ORDER BY {order}"  # noqa: S608
         rows = connection.execute(sa.text(query))
         found = [tuple(row) for row in rows]
     engine.dispose()

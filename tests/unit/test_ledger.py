@@ -36,7 +36,8 @@ def rows_of(delivery: Delivery) -> list[tuple[int, str, int, float, int]]:
     """Sequence number, request, payment, probability and decision of every row."""
     ids = np.repeat(delivery.request_id, delivery.rows)
     numbers = delivery.first + np.arange(len(delivery.probability))
-    columns = (numbers, ids, delivery.payment, delivery.probability, delivery.decision)
+    places = np.concatenate([np.zeros(0, int), *(np.arange(rows) for rows in delivery.rows)])
+    columns = (numbers, ids, places, delivery.probability, delivery.decision)
     return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
@@ -100,7 +101,7 @@ def test_a_delivery_says_what_happened(ledger: Ledger) -> None:
     assert delivery.version == ("3", "4", "3")
     assert delivery.role == ("champion", "challenger", "champion")
     assert delivery.threshold.tolist() == [0.5, 0.4, 0.5]
-    assert delivery.payment.tolist() == [0, 1, 0, 1, 0]
+    assert delivery.rows.tolist() == [2, 2, 1]
     assert delivery.probability.tolist() == [0.1, 0.9, 0.2, 0.3, 0.7]
     assert delivery.decision.tolist() == [0, 1, 0, 0, 1]
     assert {key: b.sum() for key, b in delivery.answered.items()} == {
