@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from gradio_ui.desk import Desk
 from serve_app.client import Client, ServiceError
 from serve_app.contract import Answer, BadRequest, Problem, Record
 
@@ -167,3 +168,8 @@ def _initial(field: dict[str, Any], value: Any) -> Any:
     if field["type"] == "number":
         return value
     return "" if value is None else int(value) if field["type"] == "boolean" else value
+
+
+def page(desk: Desk) -> None:
+    """Lay out the page."""
+    del desk
