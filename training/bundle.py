@@ -121,6 +121,12 @@ class ModelBundle:
         """The same bundle, deciding by another threshold; what was measured stays as it was."""
         return replace(self, choice=choice)
 
+    def facts(self) -> dict[str, Any]:
+        """What its card says of it, in sentences and tables; see `training.card.facts`."""
+        from training.card.facts import facts  # scoring needs none of what writes cards
+
+        return facts(self)
+
     def self_test(self) -> None:
         """Score the sample.
 
