@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 from starlette.routing import Route
 
-from gradio_ui import about, batch, experiments, live, metrics, model, score, threshold
+from gradio_ui import about, batch, experiments, guard, live, metrics, model, score, threshold
 from gradio_ui.desk import Desk
 from gradio_ui.events import on_load
 from gradio_ui.metrics import VIEWS
@@ -20,6 +20,8 @@ from serve_app.client import Client
 
 MOST_UPLOADED = 64 * 1024 * 1024
 """Bytes of a file that is dropped on the page Batch."""
+AT_ONCE = 24
+"""Handlers of one kind that run at the same time."""
 FOLDER = Path(__file__).parent
 # Fonts that are on the machine already: the page asks no other host for anything.
 THEME = gr.themes.Base(
@@ -69,12 +71,16 @@ def assemble(desk: Desk) -> gr.Blocks:
     for page in PAGES:
         with blocks.route(page.name, page.path) if page.path else blocks:
             gr.Navbar(main_page_name=PAGES[0].name)
-            on_load(VIEWS.labels(page.path or "score").inc)
+            title = f"() => {{ document.title = '{page.name} · fraudray'; return []; }}"
+            on_load(VIEWS.labels(page.path or "score").inc, js=title)
             page.lay_out(desk)
     return blocks
 
 
-def run(*, url: str, host: str = "127.0.0.1", port: int = 7860) -> None:
+def run(
+    *, url: str, host: str = "127.0.0.1", port: int = 7860,
+    login: tuple[str, str] | None = None,
+) -> None:  # fmt: skip
     """Serve the page until Ctrl-C.
 
     Parameters
@@ -83,20 +89,28 @@ def run(*, url: str, host: str = "127.0.0.1", port: int = 7860) -> None:
         Where the graph listens. It need not be up yet.
     host, port
         Where the page listens; the port must be free.
+    login
+        User and password that it asks for; see `guard.login`.
     """
     # Gradio calls its own server once, and must not send that through a proxy.
     os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "localhost"]))
     with Client(url, timeout=10) as client:
-        blocks = assemble(Desk(client)).queue(default_concurrency_limit=20)
+        blocks = assemble(Desk(client)).queue(default_concurrency_limit=AT_ONCE)
         try:
             blocks.launch(
                 server_name=host, server_port=port, prevent_thread_lock=True, quiet=True,
                 share=False, ssr_mode=False, mcp_server=False,
                 enable_monitoring=False, run_history=False, footer_links=[],
-                # No one else is to call this server.
+                auth=login, auth_message="The fraud desk of fraudray" if login else None,
                 max_file_size=MOST_UPLOADED,
-                app_kwargs={"openapi_url": None, "routes": [Route("/metrics", metrics.respond)]},
-                theme=THEME, css_paths=FOLDER / "page.css", favicon_path=FOLDER / "favicon.svg",
+                # No one else is to call this server.
+                app_kwargs={
+                    "openapi_url": None,
+                    "routes": [Route("/metrics", metrics.respond)],
+                    "middleware": guard.middleware(host),
+                },
+                theme=THEME, css_paths=FOLDER / "page.css", head_paths=FOLDER / "head.html",
+                favicon_path=FOLDER / "favicon.svg",
             )  # fmt: skip
             sys.stderr.write(f"The page is at http://{host}:{port} (Ctrl-C ends it)\n")
             threading.Event().wait()

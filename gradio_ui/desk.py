@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gradio_ui.metrics import UPSTREAM
 from serve_app.client import BadRequest, Client, ServiceError, Unauthorised
 
 if TYPE_CHECKING:  # MLflow takes seconds to import: it is, when a page first needs it
@@ -90,7 +91,8 @@ class Desk:
     def ask(self, question: Callable[[], T]) -> T:
         """Ask the graph something, with trouble in plain words."""
         try:
-            return question()
+            with UPSTREAM.labels("graph").time():
+                return question()
         except Unauthorised as error:
             raise _unauthorised(error) from error
         except BadRequest:
@@ -136,7 +138,8 @@ class Desk:
 
         tracking = self.tracking()
         try:
-            return question(tracking)
+            with UPSTREAM.labels("mlflow").time():
+                return question(tracking)
         except StoreAway as error:
             self._tracking = None
             raise _no_store(error) from error

@@ -125,6 +125,23 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], caption: 
     )
 
 
+def details(summary: object, *body: object) -> Raw:
+    """What is shown to those who open it."""
+    return Raw(f"<details><summary>{text(summary)}</summary>{joined(*body)}</details>")
+
+
+def copyable(name: object, content: str, *, address: bool = False) -> Raw:
+    """A text with a button that copies it; an address is copied whole and can be followed."""
+    shown = f'<a href="{escape(content)}">{escape(content)}</a>' if address else escape(content)
+    label = escape(f"Copy: {name}")
+    return Raw(
+        f'<figure class="fr-copy"><figcaption>{text(name)}<button type="button" '
+        f'aria-label="{label}" onclick="frCopy(this)">Copy</button></figcaption>'
+        f'<pre tabindex="0" role="region" aria-label="{text(name)}"><code>{shown}</code></pre>'
+        "</figure>"
+    )
+
+
 def columns(*parts: object) -> Raw:
     """Parts beside each other where there is room, else one under the other."""
     return Raw(f'<div class="fr-columns">{"".join(f"<div>{text(p)}</div>" for p in parts)}</div>')
