@@ -1,0 +1,512 @@
+"""Batch, Model, Experiments, Live and About in a real browser, against a real graph and MLflow.
+
+What a click does is looked up at the graph or in MLflow, and not on the page alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pytest
+from mlflow.tracking import MlflowClient
+
+from serve_app.client import Client
+from training.simulate import simulate
+from training.spec import DatasetSpec
+from training.tracking import SWEEPS, Tracking
+
+pytestmark = pytest.mark.slow
+
+WAIT = 60_000
+"""Milliseconds that a page may take on a busy machine."""
+PAGES = ("batch", "model", "experiments", "live", "about")
+
+
+class Visit:
+    """A browser's page on the desk, with what it asked for and what it complained about."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url = page, url
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        page.set_default_timeout(WAIT)
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+
+    def open(self, path: str) -> Any:
+        self.page.goto(f"{self.url}/{path}")
+        self.page.locator("h1").wait_for()
+        return self.page
+
+    def card(self, title: str | re.Pattern[str]) -> Any:
+        """The card with this heading."""
+        heading = self.page.get_by_role("heading", name=title)
+        found = self.page.locator("section.fr-card").filter(has=heading).first
+        found.wait_for()
+        return found
+
+    def pick(self, label: str, option: str | re.Pattern[str]) -> None:
+        """Choose from a list."""
+        self.page.get_by_label(label, exact=True).click()
+        self.page.get_by_role("option", name=option).first.click()
+
+    def settled(self) -> None:
+        """Wait until nothing is being asked for any more."""
+        self.page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture
+def visit(browser: Any, demo: Any) -> Iterator[Visit]:
+    context = browser.new_context(accept_downloads=True)
+    found = Visit(context.new_page(), demo.page_url)
+    yield found
+    context.close()
+    assert found.errors == []
+    outside = [r for r in found.requests if not re.match(r"http://127\.0\.0\.1:|data:|blob:", r)]
+    assert outside == []
+
+
+@pytest.fixture
+def client(demo: Any) -> Iterator[Client]:
+    with Client(demo.url) as client:
+        yield client
+
+
+@pytest.fixture
+def mlflow(demo: Any) -> MlflowClient:
+    return MlflowClient(demo.mlflow_url)
+
+
+@pytest.fixture(scope="module")
+def payments() -> pd.DataFrame:
+    """Payments that the demo's model was not made from."""
+    return simulate(2_000, seed=191).drop(columns=["label", "fraudPattern"])
+
+
+def drop(visit: Visit, path: Path) -> None:
+    visit.page.locator("input[type=file]").set_input_files(path)
+
+
+def download(visit: Visit, name: str) -> list[dict[str, str]]:
+    """What a button gives."""
+    with visit.page.expect_download() as waiting:
+        visit.page.get_by_role("button", name=name).click()
+    with Path(waiting.value.path()).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def decided(client: Client) -> int:
+    """Payments that the graph has decided on."""
+    versions = client.stats()["decisions"].values()
+    return sum(rows for roles in versions for found in roles.values() for rows in found.values())
+
+
+def leftovers(name: str) -> list[Path]:
+    """Files that an upload of this name has left on the machine."""
+    root = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    return list(root.rglob(name))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_dropped_file_comes_back_scored_with_its_bad_rows_apart(
+    visit: Visit, client: Client, payments: pd.DataFrame, tmp_path: Path, kind: str
+) -> None:
+    broken = payments.assign(note="=1+1")
+    broken.loc[7, "accountAgeDays"] = -3
+    path = tmp_path / f"dropped-{kind}-{os.getpid()}.{kind}"
+    broken.to_csv(path, index=False) if kind == "csv" else broken.to_parquet(path, index=False)
+    good = broken.drop(index=7)
+    inputs = list(DatasetSpec.load("payments").inputs)
+    answer = client.predict_table(pa.Table.from_pandas(good[inputs], preserve_index=False))
+    before = decided(client)
+
+    visit.open("batch")
+    drop(visit, path)
+    card = visit.card("1,999 payments scored")
+    assert "Rows rejected" in card.inner_text()
+    scored = download(visit, "Download the scored rows")
+    rejected = download(visit, "Download the rejected rows")
+
+    expected = answer["probability"].to_numpy()
+    np.testing.assert_allclose([float(r["probability"]) for r in scored], expected, atol=1e-12)
+    assert {r["note"] for r in [*scored, *rejected]} == {"'=1+1"}
+    assert [r["line"] for r in rejected] == ["9"]
+    assert "accountAgeDays" in rejected[0]["problem"]
+    assert decided(client) - before == 1_999
+    alerts = int(answer["decision"].to_numpy().sum())
+    assert re.search(rf"Alerts\s+{alerts:,}\b", card.inner_text())
+    assert "a whole number of 0 or more" in visit.card("Rejected rows").inner_text()
+    assert leftovers(path.name) == []
+
+
+def test_the_table_of_scored_rows_is_sorted_by_the_keyboard(
+    visit: Visit, payments: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "sorted.csv"
+    payments.head(300).to_csv(path, index=False)
+    visit.open("batch")
+    drop(visit, path)
+    visit.card("300 payments scored")
+    table = visit.page.locator(".fr-sortable")
+
+    def shown(place: int) -> list[float]:
+        cells = table.locator(f"tbody td:nth-child({place})")
+        return [float(v) for v in cells.evaluate_all("all => all.map(c => c.dataset.value)")]
+
+    assert shown(2) == sorted(shown(2), reverse=True)
+    lines = table.get_by_role("button", name="Line")
+    lines.focus()
+    visit.page.keyboard.press("Enter")
+    assert shown(1) == list(range(301, 1, -1))
+    visit.page.keyboard.press("Enter")
+    assert shown(1) == list(range(2, 302))
+    head = table.get_by_role("columnheader", name="Line")
+    assert head.get_attribute("aria-sort") == "ascending"
+
+
+def test_a_hundred_thousand_rows_are_scored_in_bounded_memory(
+    visit: Visit, demo: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.csv"
+    simulate(100_000, seed=5).to_csv(path, index=False)
+
+    visit.open("batch")
+    drop(visit, path)
+    visit.page.get_by_role("progressbar").wait_for()
+    visit.card("100,000 payments scored").wait_for(timeout=300_000)
+
+    assert len(download(visit, "Download the scored rows")) == 100_000
+    assert visit.page.locator(".fr-sortable tbody tr").count() == 500
+    (page,) = (
+        p for p in psutil.process_iter()
+        if p.is_running() and f"--port {demo.page_url.rpartition(':')[2]}" in " ".join(_line(p))
+        and "ui" in _line(p)
+    )  # fmt: skip
+    assert page.memory_info().rss < 600e6
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("other.csv", "a,b\n1,2\n", "This file lacks columns that the model needs"),
+        ("broken.parquet", "no parquet", "This file cannot be read"),
+        ("empty.csv", "", "This file cannot be read"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_in_words(
+    visit: Visit, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    visit.open("batch")
+    drop(visit, tmp_path / name)
+    assert visit.card(told).get_attribute("role") == "alert"
+    assert "Traceback" not in visit.page.content()
+
+
+def test_a_file_that_is_stopped_leaves_nothing(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / f"stopped-{os.getpid()}.csv"
+    simulate(100_000, seed=6).to_csv(path, index=False)
+    visit.open("batch")
+    drop(visit, path)
+    visit.page.get_by_role("button", name="Stop").click()
+    visit.card("Stopped")
+    deadline = time.monotonic() + 60
+    while leftovers(path.name):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_the_card_says_what_was_measured_with_its_counts(visit: Visit, client: Client) -> None:
+    about = client.model()
+    test = about["metrics"]["test"]
+    visit.open("model")
+    first = visit.card(re.compile(re.escape(about["name"])))
+    said = first.inner_text()
+    assert f"it found {test['true_positives']:,} of {test['frauds']:,}" in said
+    for title in (
+        "How it decides", "Before you rely on it", "Measured on payments it never saw",
+        "What the score depends on", "Can its probabilities be believed?",
+        "Where it finds fewer frauds", "What the audit of the data found",
+    ):  # fmt: skip
+        assert visit.card(title).inner_text().strip() != title
+    matrix = visit.page.locator('svg[aria-label*="frauds found and"]')
+    assert f"{test['true_positives']:,} frauds found" in matrix.get_attribute("aria-label")
+    assert visit.page.locator("summary").count() >= 5
+
+
+def champion(mlflow: MlflowClient, name: str) -> str:
+    return str(mlflow.get_model_version_by_alias(name, "champion").version)
+
+
+def test_promotion_and_rollback_move_the_graph_and_the_registry(
+    visit: Visit, client: Client, mlflow: MlflowClient
+) -> None:
+    about = client.model()
+    name, first = about["name"], str(about["version"])
+    second = str(client.threshold(threshold=about["threshold"] / 2)["version"])
+    try:
+        page = visit.open("model")
+        page.get_by_role("button", name="Roll back").click()
+        page.get_by_text(f"Roll back from version {second}?").wait_for()
+        page.get_by_role("button", name="No, leave it").click()
+        page.get_by_text(f"Roll back from version {second}?").wait_for(state="hidden")
+        assert client.model()["version"] == second
+
+        page.get_by_role("button", name="Roll back").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        visit.card(f"Version {first} decides now")
+        assert client.model()["version"] == first == champion(mlflow, name)
+
+        visit.pick("Version", re.compile(rf"^{second} "))
+        page.get_by_role("button", name="Promote").click()
+        page.get_by_text(f"Let version {second} decide?").wait_for()
+        page.get_by_role("button", name="Yes, do it").click()
+        visit.card(f"Version {second} decides now")
+        assert client.model()["version"] == second == champion(mlflow, name)
+
+        past = page.get_by_role("region", name=re.compile("Changes of the champion"))
+        past.get_by_text("rolled back to").first.wait_for()
+        assert past.locator("tbody tr").count() >= 4
+    finally:
+        if client.model()["version"] != first:
+            client.promote(first)
+
+
+def test_another_version_is_shown_beside_the_champion(visit: Visit, client: Client) -> None:
+    about = client.model()
+    first = str(about["version"])
+    second = str(client.threshold(threshold=about["threshold"] / 2)["version"])
+    client.promote(first)
+    visit.open(f"model?version={second}")
+    table = visit.page.get_by_role("region", name=f"Version {first} beside version {second}")
+    table.wait_for()
+    assert "Alerts that are fraud" in table.inner_text()
+    assert "differ in their threshold alone" in visit.card("On test rows").inner_text()
+
+
+def sweep_of(demo: Any) -> tuple[Any, list[Any]]:
+    """The demo's own sweep as MLflow has it."""
+    client = MlflowClient(demo.mlflow_url)
+    experiment = client.get_experiment_by_name(SWEEPS)
+    assert experiment is not None
+    ids = [experiment.experiment_id]
+    parents = client.search_runs(ids, "tags.sweep LIKE 'demo%'")
+    trials = client.search_runs(
+        ids, f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'", max_results=1000
+    )
+    return parents[0], list(trials)
+
+
+def test_a_past_sweep_has_its_leaderboard_and_each_trial_its_curve(visit: Visit, demo: Any) -> None:
+    parent, trials = sweep_of(demo)
+    done = [t for t in trials if t.data.tags["status"] == "done"]
+    best = max(done, key=lambda t: t.data.metrics["pr_auc"])
+
+    page = visit.open(f"experiments?sweep={parent.info.run_id}")
+    board = page.get_by_role("region", name=re.compile("^Trials of"))
+    board.wait_for()
+    assert board.locator("tbody tr").count() == len(trials)
+    first = board.locator("tbody tr").first
+    assert f"{best.data.metrics['pr_auc']:.4f}" in first.inner_text()
+    told = page.locator(f'svg[aria-label*="of {len(done)} finished trials over time"]')
+    assert told.count() == 1
+    assert visit.card("What mattered").inner_text()
+
+    first.get_by_role("link").click()
+    visit.card(re.compile(f"Trial {re.escape(best.info.run_name)}"))
+    assert page.url.endswith(f"trial={best.info.run_id}")
+    threshold = best.data.metrics["threshold"]
+    marked = page.locator('svg[aria-label^="Precision over recall of"]')
+    assert f"{threshold:.4g}" in marked.get_attribute("aria-label")
+    address = page.get_by_role("link", name="Open it in MLflow").first.get_attribute("href")
+    assert address.startswith(demo.mlflow_url)
+    assert httpx.get(address).status_code == 200
+
+    other = next(t for t in done if t is not best)
+    visit.pick("Trial", re.compile(rf"^{re.escape(other.info.run_name)} "))
+    visit.card(re.compile(f"Trial {re.escape(other.info.run_name)}"))
+    page.wait_for_url(f"**trial={other.info.run_id}")
+
+
+def test_a_sweep_that_goes_on_is_followed(visit: Visit, demo: Any) -> None:
+    tracking = Tracking(demo.mlflow_url)
+    experiment = tracking.experiment(SWEEPS)
+    sweep = tracking.start(experiment, "going-on", tags={"sweep": "going-on"})
+    try:
+        tracking.log(sweep, params={"sweep.metric": "pr_auc"})
+        page = visit.open(f"experiments?sweep={sweep}")
+        visit.card("No trial yet")
+        trial = tracking.start(
+            experiment, "0001 xgboost", parent=sweep, tags={"trial": 1, "status": "running"}
+        )
+        board = page.get_by_role("region", name=re.compile("^Trials of going-on"))
+        board.get_by_text("running").wait_for()
+        tracking.log(trial, params={"family": "xgboost"}, metrics={"pr_auc": 0.4321},
+                     tags={"status": "done"})  # fmt: skip
+        tracking.text(trial, "threshold,precision,recall\n0.9,1,0.1\n0.1,0.2,0.9\n",
+                      "threshold_curve.csv")  # fmt: skip
+        tracking.finish(trial)
+        board.get_by_text("0.4321").wait_for()
+        board.get_by_role("link").first.click()
+        visit.card("Threshold curve").locator("svg").first.wait_for()
+    finally:
+        tracking.finish(sweep, "KILLED")
+    page.locator(".fr-badge", has_text="stopped").first.wait_for()
+    tracking.discard(sweep)
+
+
+def test_live_counts_what_the_graph_was_asked_just_now(
+    visit: Visit, client: Client, payments: pd.DataFrame, demo: Any
+) -> None:
+    page = visit.open("live")
+    inputs = list(DatasetSpec.load("payments").inputs)
+    page.get_by_text("What it did in the last 15 minutes").wait_for()
+    client.predict_table(pa.Table.from_pandas(payments[inputs].head(321), preserve_index=False))
+    total = decided(client)
+    page.get_by_text(f"{total:,}", exact=True).first.wait_for()
+    stats = client.stats()
+    alerts = sum(
+        found.get("1", 0) for roles in stats["decisions"].values()
+        for role, found in roles.items() if role == "champion"
+    )  # fmt: skip
+    assert f"{alerts:,}" in page.locator(".fr-figures").first.inner_text()
+    assert "/v1/predict/batch" in visit.card("Latency").inner_text()
+    beside = visit.card("Further pages")
+    ray = beside.get_by_role("link", name="Ray dashboard")
+    assert ray.get_attribute("href") == demo.dashboard_url
+    assert beside.get_by_role("link", name="MLflow").get_attribute("href") == demo.mlflow_url
+    grafana = beside.locator("p", has_text="Grafana")
+    assert "not running" in grafana.inner_text()
+    assert grafana.get_by_role("link").count() == 0
+
+    page.get_by_label("Keep up to date").uncheck()
+    time.sleep(4)
+    client.predict_table(pa.Table.from_pandas(payments[inputs].head(7), preserve_index=False))
+    time.sleep(5)
+    assert page.get_by_text(f"{total + 7:,}", exact=True).count() == 0
+    page.get_by_label("Keep up to date").check()
+    page.get_by_text(f"{total + 7:,}", exact=True).first.wait_for()
+
+
+def test_about_shows_pictures_versions_and_where_the_data_came_from(
+    visit: Visit, client: Client
+) -> None:
+    page = visit.open("about")
+    assert client.model()["fingerprint"] in visit.card("Where the data came from").inner_text()
+    for title in ("From payments to decisions", "What runs where"):
+        box = visit.card(title).locator("svg").bounding_box()
+        assert box["width"] > 300
+        assert box["height"] > 100
+    assert version("fraudray") in visit.card("Versions").inner_text()
+    assert "maintainers" in visit.card("Maintainers").inner_text()
+    assert "fraudray" in page.title()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_fit_a_phone_and_say_who_they_are(visit: Visit, path: str) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open(path)
+    page.locator("section.fr-card, .fr-table").first.wait_for()
+    time.sleep(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.get_by_role("heading", level=1).inner_text()
+
+
+@contextmanager
+def page_alone(folder: Path, url: str, **environment: str) -> Iterator[str]:
+    """A page's own process; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    with (folder / "page.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fraudray", "ui", "--port", str(port), "--url", url],
+            env=kept | {"FRAUDRAY_HOME": str(folder)} | environment, stderr=log, stdout=log,
+        )  # fmt: skip
+    try:
+        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 90
+        while True:
+            try:
+                httpx.get(address)
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, "the page ended before it was up"
+                assert time.monotonic() < deadline, "the page is not up"
+                time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+    assert "Traceback" not in (folder / "page.log").read_text()
+
+
+@pytest.fixture
+def look_at(browser: Any) -> Iterator[Callable[[str, str], Visit]]:
+    """Open a page of some desk."""
+    context = browser.new_context()
+
+    def look(url: str, path: str) -> Visit:
+        found = Visit(context.new_page(), url)
+        found.open(path)
+        return found
+
+    yield look
+    context.close()
+
+
+def test_without_its_graph_every_page_says_what_to_do(
+    look_at: Callable[[str, str], Visit], tmp_path: Path
+) -> None:
+    with page_alone(tmp_path, "http://127.0.0.1:9") as url:
+        for path in ("batch", "model", "live", "about"):
+            visit = look_at(url, path)
+            said = visit.page.get_by_role("alert").first
+            said.wait_for()
+            assert "The service cannot be reached" in said.inner_text(), path
+            assert "fraudray serve" in said.inner_text(), path
+            assert visit.errors == []
+        visit = look_at(url, "experiments")
+        visit.card("No sweep yet")
+        visit = look_at(url, "about")
+        assert version("fraudray") in visit.card("Versions").inner_text()
+
+
+def test_without_mlflow_the_rest_goes_on(
+    look_at: Callable[[str, str], Visit], demo: Any, tmp_path: Path
+) -> None:
+    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    with page_alone(tmp_path, demo.url, **away) as url:
+        for path in ("model", "experiments", "about"):
+            visit = look_at(url, path)
+            said = visit.page.get_by_role("alert").first
+            said.wait_for()
+            assert "MLflow cannot be reached" in said.inner_text(), path
+            assert visit.errors == []
+        visit = look_at(url, "live")
+        visit.page.get_by_text("What it did in the last 15 minutes").wait_for()
