@@ -22,7 +22,7 @@ _PACKAGES = ("ray", "mlflow", "gradio", "xgboost", "scikit-learn", "numpy", "pya
 
 def page(desk: Desk) -> None:
     """Lay out the page."""
-    gr.HTML("<h1>About</h1>", apply_default_css=False)
+    gr.HTML("<h1>About fraudray</h1>", apply_default_css=False)
     gr.HTML(_system(), apply_default_css=False)
     data = gr.HTML(paragraph("Asking where the data came from."), apply_default_css=False)
     gr.HTML(columns(_versions(), _maintainers()), apply_default_css=False)

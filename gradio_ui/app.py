@@ -20,6 +20,8 @@ from serve_app.client import Client
 
 MOST_UPLOADED = 64 * 1024 * 1024
 """Bytes of a file that is dropped on the page Batch."""
+KEPT_SECONDS = 1800
+"""How long what the page Batch gives back can be downloaded; then it is deleted."""
 AT_ONCE = 24
 """Handlers of one kind that run at the same time."""
 FOLDER = Path(__file__).parent
@@ -67,7 +69,7 @@ PAGES = (
 
 def assemble(desk: Desk) -> gr.Blocks:
     """Lay out every page. What they show is asked for when a browser opens them."""
-    blocks = gr.Blocks(title="fraudray", analytics_enabled=False)
+    blocks = gr.Blocks(title="fraudray", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
     for page in PAGES:
         with blocks.route(page.name, page.path) if page.path else blocks:
             gr.Navbar(main_page_name=PAGES[0].name)

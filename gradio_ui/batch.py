@@ -44,7 +44,7 @@ _WAITING = empty(
 
 def page(desk: Desk) -> None:
     """Lay out the page."""
-    gr.HTML("<h1>Batch</h1>", apply_default_css=False)
+    gr.HTML("<h1>Score a file</h1>", apply_default_css=False)
     about = gr.HTML(
         paragraph(f"Score a whole file, CSV or Parquet, of at most {MOST_ROWS:,} rows."),
         apply_default_css=False,

@@ -22,7 +22,7 @@ _LOADING = empty("Asking the graph", "It sums up its last minutes.")
 def page(desk: Desk) -> None:
     """Lay out the page."""
     neighbours = Neighbours.from_environment()
-    gr.HTML("<h1>Live</h1>", apply_default_css=False)
+    gr.HTML("<h1>Live traffic</h1>", apply_default_css=False)
     follow = gr.Checkbox(
         True, label="Keep up to date", info=f"Asks the graph every {SECONDS:g} seconds.",
         interactive=True, elem_classes="fr-follow",

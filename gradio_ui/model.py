@@ -47,7 +47,7 @@ class Order:
 def page(desk: Desk) -> None:
     """Lay out the page."""
     view = _Model(desk)
-    gr.HTML("<h1>Model</h1>", apply_default_css=False)
+    gr.HTML("<h1>The model in service</h1>", apply_default_css=False)
     about = gr.HTML(_LOADING, apply_default_css=False)
     with gr.Column(visible=False) as rest:
         gr.HTML("<h2>Beside another version</h2>", apply_default_css=False)
