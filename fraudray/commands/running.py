@@ -77,7 +77,8 @@ def explain(
 ) -> None:
     """Say why the champion suspects the payments of a file that it suspects most.
 
-    Each field's contribution to the score, exact (TreeSHAP for trees), the largest first.
+    Each field's contribution to the score, exact (TreeSHAP for trees), the largest first, and the
+    nearest change of a single field that would turn the decision.
 
     \b
     Example:
