@@ -14,10 +14,10 @@ from fraudray.output import number, say, table
 from serve_app.client import Client
 from serve_app.contract import Answer, Record
 from training.bundle import ModelBundle
+from training.changes import nearest_changes
 from training.data import Dataset, check, load, read_csv, records_of
 from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
-from training.changes import nearest_changes
 from training.explain import reasons
 from training.spec import DatasetSpec
 from training.threshold import Policy
