@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -105,11 +105,10 @@ def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{shown}>{escape(words)}</text>'
 
 
-def legend(names: Sequence[str], *, dots: bool = False) -> str:
-    """Which colour is which, under a picture."""
-    shape = "fr-key-dot" if dots else "fr-key"
+def legend(names: Sequence[str], *, dots: Collection[str] = ()) -> str:
+    """Which colour is which, under a picture; those in `dots` are points in it."""
     keys = "".join(
-        f'<span><i class="{shape} fr-back-{i % 6 + 1}"></i>{escape(name)}</span>'
+        f'<span><i class="fr-key{"-dot" * (name in dots)} fr-back-{i % 6 + 1}"></i>{escape(name)}</span>'
         for i, name in enumerate(names)
     )
     return f'<div class="fr-legend">{keys}</div>'

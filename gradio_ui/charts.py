@@ -7,7 +7,7 @@ do not see it, and fills the width it is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 from gradio_ui.axes import Frame, Scale, label, legend, short, svg, told_range
@@ -157,7 +157,7 @@ def lines(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     x_label: str, y_label: str, marks: Iterable[Mark] = (),
     x_range: tuple[float, float] | None = None, y_range: tuple[float, float] | None = None,
-    *, told: str = "", dots: bool = False,
+    *, told: str = "", dots: Collection[str] = (),
 ) -> Raw:  # fmt: skip
     """Lines over one pair of axes.
 
@@ -170,7 +170,7 @@ def lines(
     told
         The finding in words; by default where each line begins and ends.
     dots
-        Points instead of lines.
+        Names of those that are drawn as points instead.
     """
     marks = list(marks)
     known = {
@@ -182,10 +182,10 @@ def lines(
         _LEFT, _WIDTH - _RIGHT, _TOP, 300 - _BOTTOM,
     )  # fmt: skip
     parts = [frame.grid(x=True, y=True), frame.numbers_x(), frame.names(x_label, y_label)]
-    for number, points in enumerate(known.values(), start=1):
+    for number, (name, points) in enumerate(known.items(), start=1):
         number = (number - 1) % 6 + 1  # noqa: PLW2901
         places = [(frame.x(x), frame.y(y)) for x, y in _thinned(points)]
-        if dots:
+        if name in dots:
             parts += [
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="fr-fill-{number}"/>'
                 for x, y in places
