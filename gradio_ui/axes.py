@@ -108,7 +108,8 @@ def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
 def legend(names: Sequence[str], *, dots: Collection[str] = ()) -> str:
     """Which colour is which, under a picture; those in `dots` are points in it."""
     keys = "".join(
-        f'<span><i class="fr-key{"-dot" * (name in dots)} fr-back-{i % 6 + 1}"></i>{escape(name)}</span>'
+        f'<span><i class="fr-key{"-dot" * (name in dots)} fr-back-{i % 6 + 1}"></i>'
+        f"{escape(name)}</span>"
         for i, name in enumerate(names)
     )
     return f'<div class="fr-legend">{keys}</div>'

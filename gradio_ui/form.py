@@ -85,7 +85,7 @@ class Form:
         unknown = [] if field["required"] else [UNKNOWN]
         match field["type"]:
             case "number":
-                return gr.Number(step=1 if field["integer"] else None, **common)
+                return gr.Number(placeholder="empty", **common)
             case "category":
                 offered = [*field["categories"], *unknown]
                 return gr.Dropdown(offered, allow_custom_value=True, **common)
