@@ -45,7 +45,8 @@ def answer_html(model: str, answer: Explained, latency: float) -> Raw:
     decision = card(
         verdict,
         paragraph(
-            "Probability of fraud", bold(percent(p)), side, "the threshold of", percent(threshold)
+            "Probability of fraud", bold(percent(p)), side,
+            "the threshold of", f"{percent(threshold)}.",
         ),
         charts.gauge(p, threshold),
         facts({

@@ -60,7 +60,7 @@ class Desk:
         self._about: tuple[float, dict[str, Any]] | None = None
         self._tracking: Tracking | None = None
         self._bundles: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._opening = threading.Lock()
+        self._opening, self._fetching = threading.Lock(), threading.Lock()
 
     @property
     def url(self) -> str:
@@ -163,11 +163,16 @@ class Desk:
             if named in self._bundles:
                 self._bundles.move_to_end(named)
                 return self._bundles[named]
-        found = self.look_up(lambda tracking: tracking.fetch(tracking.version(*named)))
-        with self._opening:
-            self._bundles[named] = found
-            while len(self._bundles) > BUNDLES:
-                self._bundles.popitem(last=False)
+        # One after the other: of many who ask for the same, one fetches it.
+        with self._fetching:
+            with self._opening:
+                if named in self._bundles:
+                    return self._bundles[named]
+            found = self.look_up(lambda tracking: tracking.fetch(tracking.version(*named)))
+            with self._opening:
+                self._bundles[named] = found
+                while len(self._bundles) > BUNDLES:
+                    self._bundles.popitem(last=False)
         return found
 
     def _silent(self, error: ServiceError) -> Trouble:

@@ -31,8 +31,11 @@ def joined(*parts: object) -> Raw:
 
 
 def paragraph(*parts: object) -> Raw:
-    """One paragraph of several pieces."""
-    return Raw(f"<p>{' '.join(map(text, parts))}</p>")
+    """One paragraph of several pieces; before a stop or a comma there is no space."""
+    said = ""
+    for piece in map(text, parts):
+        said += piece if not said or piece.startswith((".", ",", ";", ":")) else f" {piece}"
+    return Raw(f"<p>{said}</p>")
 
 
 def bold(content: object) -> Raw:
@@ -152,9 +155,9 @@ def percent(share: float | None, digits: int = 2) -> str:
     if share is None:
         return NOTHING
     step = 10.0 ** -(digits + 2)
-    if 0 < share < step / 2:
+    if 0 < share <= step / 2:
         return f"under {step:.{digits}%}"
-    if 1 - step / 2 < share < 1:
+    if 1 - step / 2 <= share < 1:
         return f"over {1 - step:.{digits}%}"
     return f"{share:.{digits}%}"
 

@@ -48,6 +48,7 @@ class Tradeoff:
         self.bundle = bundle
         self.curve = bundle.thresholds
         # From low to high: to the right there are fewer alerts.
+        self._optima: dict[Costs, list[Optimum]] = {}
         self._places = np.append(self.curve.evenly(_STEPS)[::-1], 0)
 
     @property
@@ -74,6 +75,11 @@ class Tradeoff:
 
     def optima(self, costs: Costs) -> list[Optimum]:
         """What the policies choose, the threshold in service first."""
+        if costs not in self._optima:
+            self._optima = {costs: self._chosen(costs)}
+        return self._optima[costs]
+
+    def _chosen(self, costs: Costs) -> list[Optimum]:
         wanted = {
             "Best F1": "max-f1",
             "Least cost": f"min-cost={_plain(costs.missed)}:{_plain(costs.alarm)}",
