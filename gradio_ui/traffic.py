@@ -62,7 +62,8 @@ def traffic(stats: Mapping[str, Any], about: Mapping[str, Any]) -> Raw:
         nothing = (
             "Score a payment on the first page, or send one, and it shows here within seconds."
         )
-        return joined(head, empty("Nothing was asked yet", nothing), *_quality(stats), _log(stats))
+        rest = (*_drift(stats), *_quality(stats), _log(stats))
+        return joined(head, empty("Nothing was asked yet", nothing), *rest)
     back = [(step["at"] - timeline[-1]["at"]) / 60 for step in timeline]
     return joined(
         head,
