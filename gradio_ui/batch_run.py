@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ MOST_SHOWN = 500
 MOST_PROBLEMS = 100
 """Problems in the table on the page."""
 
-_LINE, _OURS = "line", ("probability", "decision", "threshold", "model_version")
+_OURS = ("probability", "decision", "threshold", "model_version")
 
 
 class BatchRun:
@@ -64,10 +64,9 @@ class BatchRun:
         self.versions: Counter[str] = Counter()
         self.shown: pa.Table | None = None
         self.problems: list[tuple[int, Problem]] = []
-        taken = set(file.columns)
         # A column of the file that is called as one of ours keeps its name.
-        self.ours = [name if name not in taken else f"fraudray_{name}" for name in _OURS]
-        self.line = _LINE if _LINE not in taken else f"fraudray_{_LINE}"
+        self.ours = [self._free(name) for name in _OURS]
+        self.line, self.problem = self._free("line"), self._free("problem")
 
     @property
     def done(self) -> int:
@@ -86,7 +85,7 @@ class BatchRun:
                 return open_files.enter_context(csv.CSVWriter(path, schema))
 
             scored = writer(self.scored_file, [*texts, *self.ours])
-            rejected = writer(self.rejected_file, [self.line, "problem", *texts])
+            rejected = writer(self.rejected_file, [self.line, self.problem, *texts])
             for piece in self.file.pieces():
                 verdicts = judge(self.desk, piece.rows.select(self.inputs))
                 self._count(verdicts)
@@ -95,6 +94,11 @@ class BatchRun:
                 self._keep(answered)
                 self._reject(piece, verdicts, rejected)
                 yield
+
+    def _free(self, name: str) -> str:
+        while name in self.file.columns:
+            name = f"fraudray_{name}"
+        return name
 
     def _count(self, verdicts: Verdicts) -> None:
         self.scored += len(verdicts.scored)
@@ -130,8 +134,8 @@ class BatchRun:
         if places:
             lines = piece.lines[places]
             told = _texts({
-                self.line: map(str, lines.tolist()),
-                "problem": [why(verdicts.problems[place]) for place in places],
+                self.line: [str(line) for line in lines.tolist()],
+                self.problem: [why(verdicts.problems[place]) for place in places],
             })  # fmt: skip
             rows = piece.rows.take(places)
             for name in rows.column_names:
@@ -139,18 +143,21 @@ class BatchRun:
             rejected.write_table(sheet(told))
         for misfit in piece.misfits:
             # Which value belongs to which column is what nobody knows here.
-            told = {self.line: [str(misfit.line)], "problem": [f"{misfit.why}: {misfit.text}"]}
-            empty: dict[str, list[Any]] = {name: [None] for name in self.file.columns}
-            rejected.write_table(sheet(_texts(told | empty)))
+            one: dict[str, list[str | None]] = {
+                self.line: [str(misfit.line)],
+                self.problem: [f"{misfit.why}: {misfit.text}"],
+                **{name: [None] for name in self.file.columns},
+            }
+            rejected.write_table(sheet(_texts(one)))
         self.rejected += len(places) + len(piece.misfits)
-        found = [(int(piece.lines[p]), one) for p in places for one in verdicts.problems[p]]
+        found = [(int(piece.lines[p]), each) for p in places for each in verdicts.problems[p]]
         found += [
             (m.line, Problem(payment=0, field="the line", expectation=m.why, value=m.text[:100]))
             for m in piece.misfits
         ]
         room = MOST_PROBLEMS - len(self.problems)
-        self.problems += sorted(found, key=lambda one: one[0])[:room]
+        self.problems += sorted(found, key=lambda each: each[0])[:room]
 
 
-def _texts(columns: dict[str, Any]) -> pa.Table:
+def _texts(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
