@@ -63,7 +63,7 @@ def desk(
 
 
 @pytest.fixture(scope="module")
-def payments() -> pd.DataFrame:
+def others() -> pd.DataFrame:
     """Payments that no model of these tests was made from, without label or time."""
     return simulate(3_000, seed=91).drop(columns=["label", "timestamp"], errors="ignore")
 
@@ -91,9 +91,9 @@ def written(frame: pd.DataFrame, folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_rows_get_what_the_model_says_and_the_others_every_reason(
-    desk: Desk, bundle: ModelBundle, payments: pd.DataFrame, tmp_path: Path, kind: str
+    desk: Desk, bundle: ModelBundle, others: pd.DataFrame, tmp_path: Path, kind: str
 ) -> None:
-    broken = payments.copy()
+    broken = others.copy()
     broken.loc[[3, 700, 2999], "accountAgeDays"] = -1
     broken.loc[[3, 41], "localTime"] = 99
     dataset = check(broken, bundle.spec, source="broken", labelled=False)
@@ -104,7 +104,7 @@ def test_rows_get_what_the_model_says_and_the_others_every_reason(
     scored, rejected = read(found.scored_file), read(found.rejected_file)
     np.testing.assert_allclose([float(r["probability"]) for r in scored], expected, atol=1e-12)
     assert [int(r["decision"]) for r in scored] == bundle.decide(expected).tolist()
-    assert list(scored[0]) == [*payments.columns, "probability", "decision", "threshold",
+    assert list(scored[0]) == [*others.columns, "probability", "decision", "threshold",
                                "model_version"]  # fmt: skip
     assert {r["model_version"] for r in scored} == {"1"}
     assert [int(r["line"]) for r in rejected] == [5, 43, 702, 3001]
@@ -122,9 +122,9 @@ def test_rows_get_what_the_model_says_and_the_others_every_reason(
 
 
 def test_more_problems_than_one_answer_names_are_all_found(
-    desk: Desk, payments: pd.DataFrame, tmp_path: Path
+    desk: Desk, others: pd.DataFrame, tmp_path: Path
 ) -> None:
-    broken = payments.copy()
+    broken = others.copy()
     bad = np.arange(len(broken)) % 3 != 0
     broken.loc[bad, ["accountAgeDays", "localTime"]] = -1
 
@@ -137,9 +137,9 @@ def test_more_problems_than_one_answer_names_are_all_found(
 
 
 def test_lines_of_another_length_are_rejected_with_their_text(
-    desk: Desk, payments: pd.DataFrame, tmp_path: Path
+    desk: Desk, others: pd.DataFrame, tmp_path: Path
 ) -> None:
-    path = written(payments.head(4), tmp_path, "csv")
+    path = written(others.head(4), tmp_path, "csv")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:3], "1,2", *lines[3:], "too,few"]) + "\n")
 
@@ -147,8 +147,8 @@ def test_lines_of_another_length_are_rejected_with_their_text(
 
     rejected = read(found.rejected_file)
     assert [(r["line"], r["problem"]) for r in rejected] == [
-        ("4", f"has 2 values, the header {len(payments.columns)}: 1,2"),
-        ("7", f"has 2 values, the header {len(payments.columns)}: too,few"),
+        ("4", f"has 2 values, the header {len(others.columns)}: 1,2"),
+        ("7", f"has 2 values, the header {len(others.columns)}: too,few"),
     ]
     assert found.scored == 4
     assert found.shown is not None
@@ -156,28 +156,28 @@ def test_lines_of_another_length_are_rejected_with_their_text(
 
 
 def test_a_file_without_a_needed_column_is_refused_by_its_name(
-    desk: Desk, payments: pd.DataFrame, tmp_path: Path
+    desk: Desk, others: pd.DataFrame, tmp_path: Path
 ) -> None:
-    path = written(payments.drop(columns="localTime"), tmp_path, "csv")
+    path = written(others.drop(columns="localTime"), tmp_path, "csv")
 
     with pytest.raises(Trouble, match="Missing: localTime"):
         run(desk, path)
 
 
 def test_a_column_of_the_wrong_kind_is_refused_once_and_not_row_by_row(
-    desk: Desk, payments: pd.DataFrame, tmp_path: Path
+    desk: Desk, others: pd.DataFrame, tmp_path: Path
 ) -> None:
-    moments = pd.date_range("2026-01-01", periods=len(payments), freq="min")
-    path = written(payments.assign(localTime=moments), tmp_path, "parquet")
+    moments = pd.date_range("2026-01-01", periods=len(others), freq="min")
+    path = written(others.assign(localTime=moments), tmp_path, "parquet")
 
     with pytest.raises(Trouble, match="localTime must be"):
         run(desk, path)
 
 
 def test_what_a_spreadsheet_would_run_is_only_text_in_the_results(
-    desk: Desk, payments: pd.DataFrame, tmp_path: Path
+    desk: Desk, others: pd.DataFrame, tmp_path: Path
 ) -> None:
-    noted = payments.head(3).assign(**{"=note": ["=1+1", "@x", "-5"], "probability": "+mine"})
+    noted = others.head(3).assign(**{"=note": ["=1+1", "@x", "-5"], "probability": "+mine"})
     noted.loc[0, "accountAgeDays"] = -7
 
     found = run(desk, written(noted, tmp_path, "csv"))
