@@ -434,7 +434,7 @@ def test_a_screen_reader_and_poor_eyes_are_served(look: Look, path: str, scheme:
     visit.assert_accessible()
 
 
-def test_without_its_graph_every_page_says_what_to_do(look: Look, alone: Any) -> None:
+def test_without_its_graph_every_page_says_what_to_do(alone: Any, look: Look) -> None:
     url, _ = alone("--url", "http://127.0.0.1:9")
     for path in ("batch", "model", "live", "about"):
         visit = look(f"{url}/{path}")
@@ -446,7 +446,7 @@ def test_without_its_graph_every_page_says_what_to_do(look: Look, alone: Any) ->
     card(look(f"{url}/experiments"), "No sweep yet")
 
 
-def test_without_mlflow_the_rest_goes_on(look: Look, alone: Any, demo: Any) -> None:
+def test_without_mlflow_the_rest_goes_on(alone: Any, look: Look, demo: Any) -> None:
     away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     url, _ = alone("--url", demo.url, **away)
     for path in ("model", "experiments", "about"):
