@@ -97,7 +97,7 @@ class Demo:
                     published = sweep.run()
                 published_report(published)
                 say("Deploying the graph ...")
-                pages["the page"] = self._start_page(graph.url)
+                pages["the page"] = self._start_page(graph, pages["the MLflow page"])
                 graph.deploy(published.version.model)
                 latencies = self._send(graph.url, prepared.material.test)
                 for name, url in pages.items():
@@ -135,12 +135,14 @@ class Demo:
         )  # fmt: skip
         return f"http://127.0.0.1:{self.ports.mlflow}"
 
-    def _start_page(self, url: str) -> str:
-        """Open the page for people; where it is."""
+    def _start_page(self, graph: Graph, mlflow: str) -> str:
+        """Open the page for people, which links to the others; where it is."""
         self._background(
             "page.log",
-            [sys.executable, "-m", "fraudray", "ui", "--port", str(self.ports.page), "--url", url],
-        )
+            [sys.executable, "-m", "fraudray", "ui", "--port", str(self.ports.page),
+             "--url", graph.url],
+            FRAUDRAY_MLFLOW_URL=mlflow, FRAUDRAY_RAY_URL=graph.dashboard,
+        )  # fmt: skip
         return f"http://127.0.0.1:{self.ports.page}"
 
     def _background(self, log: str, command: list[str], **environment: str) -> None:

@@ -14,6 +14,7 @@ from fraudray.output import number, say, table
 from serve_app.client import Client
 from serve_app.contract import Answer, Record
 from training.bundle import ModelBundle
+from training.changes import nearest_changes
 from training.data import Dataset, check, load, read_csv, records_of
 from training.errors import DataRefused, UsageError
 from training.evaluate import Metrics
@@ -103,7 +104,8 @@ def explained_rows(bundle: ModelBundle, dataset: Dataset, top: int) -> list[dict
     -------
     list of dict
         `row` (from 1, among the rows that keep the spec), `probability`, `decision`, `base`,
-        `margin` and `reasons`, each with field, value, contribution and text.
+        `margin`, `reasons`, each with field, value, contribution and text, and `changes`: what
+        would turn the decision, each with field, value, probability and text.
     """
     probability = bundle.score(dataset.columns)
     rows = np.argsort(-probability, kind="stable")[:top]
@@ -123,6 +125,12 @@ def explained_rows(bundle: ModelBundle, dataset: Dataset, top: int) -> list[dict
                     explanation, bundle.features, columns, place, most=len(explanation.fields)
                 )
             ],
+            "changes": [
+                asdict(change)
+                for change in nearest_changes(
+                    bundle, {name: values[place : place + 1] for name, values in columns.items()}
+                )
+            ],
         }
         for place, row in enumerate(rows)
     ]
@@ -140,6 +148,8 @@ def explanation_table(version: Version, rows: list[dict[str, Any]], set_aside: i
             ("contribution", "why"),
             [(f"{r['contribution']:+.3f}", r["text"]) for r in found["reasons"]],
         )
+        for change in found["changes"][:1]:
+            say(f"The nearest change that would turn it: {change['text']}")
 
 
 def answers_of(file: str, stdin: IO[str], spec: DatasetSpec, url: str) -> list[Answer]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from training.tracking import Tracking, TrackingError
-from tuning.report import SweepFacts, html, leaderboard, pictures
+from tuning.report import SweepFacts, html, leaderboard, parameter_shares, pictures
 from tuning.trials import ENDED, Trial
 
 PAUSE = 30.0
@@ -75,5 +75,7 @@ class Exhibit:
     def _overview(self, facts: SweepFacts, trials: Sequence[Trial]) -> None:
         table = leaderboard(trials, facts.metric)
         self.tracking.text(self.parent, table.to_csv(index=False), "leaderboard.csv")
+        counted = parameter_shares(facts, trials)
+        self.tracking.text(self.parent, counted.to_csv(index=False), "importance.csv")
         for name, figure in pictures(facts, trials).items():
             self.tracking.figure(self.parent, figure, f"{name}.png")

@@ -20,7 +20,7 @@ from fraudray.sweeps import facts_from, facts_of, settled, versions_apart
 from training.errors import FraudrayError, UsageError
 from training.fit import train
 from training.identity import fingerprint
-from training.tracking import EndStatus, StoreAway, Tracking, TrackingError
+from training.tracking import SWEEPS, EndStatus, StoreAway, Tracking, TrackingError
 from tuning.journal import Journal
 from tuning.metrics import SweepMetrics
 from tuning.plan import Planner
@@ -31,7 +31,6 @@ from tuning.select import winner
 from tuning.sweep import rungs, sweep
 from tuning.trials import Trial
 
-EXPERIMENT = "fraudray-tune"
 FLUSH_SECONDS = 120.0
 """How long the end of a sweep waits for a tracking server that takes nothing."""
 
@@ -63,7 +62,7 @@ class Sweep:
         """Start the run of a new sweep."""
         facts = facts_of(journal.name, order, prepared, command)
         parent = tracking.start(
-            tracking.experiment(EXPERIMENT), journal.name, tags={"sweep": journal.name}
+            tracking.experiment(SWEEPS), journal.name, tags={"sweep": journal.name}
         )
         self = cls(journal, order, prepared, tracking, facts=facts, parent=parent)
         self._note()
@@ -156,7 +155,7 @@ class Sweep:
         runs: ChildRuns | None = None
         try:
             self.tracking.reopen(self.parent)
-            runs = ChildRuns(self.tracking.uri, self.tracking.experiment(EXPERIMENT), self.parent)
+            runs = ChildRuns(self.tracking.uri, self.tracking.experiment(SWEEPS), self.parent)
             time_budget = time_budget or self.order.time_budget
             # Whoever was killed while the winner was fitted goes on with that.
             trials = (

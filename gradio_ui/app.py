@@ -1,20 +1,29 @@
-"""The page's assembly: header, form and answer, and the server they run on."""
+"""The desk put together: its pages, their look, and the server they run on."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from html import escape
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
+from starlette.routing import Route
 
-from gradio_ui.score import PRIVATE, WAITING, form, notice, percent
-from serve_app.client import Client, ServiceError
+from gradio_ui import about, batch, experiments, guard, live, metrics, model, score, threshold
+from gradio_ui.desk import Desk
+from gradio_ui.events import on_load
+from gradio_ui.metrics import VIEWS
+from serve_app.client import Client
 
-RETRY_SECONDS = 3
+MOST_UPLOADED = 64 * 1024 * 1024
+"""Bytes of a file that is dropped on the page Batch."""
+KEPT_SECONDS = 1800
+"""How long what the page Batch gives back can be downloaded; then it is deleted."""
+AT_ONCE = 24
+"""Handlers of one kind that run at the same time."""
 FOLDER = Path(__file__).parent
 # Fonts that are on the machine already: the page asks no other host for anything.
 THEME = gr.themes.Base(
@@ -38,85 +47,42 @@ THEME = gr.themes.Base(
 )
 
 
-def page(client: Client) -> gr.Blocks:
-    """Lay out the page. What it shows is asked of the service when a browser loads it."""
-    with gr.Blocks(title="fraudray", analytics_enabled=False) as blocks:
-        header = gr.HTML(heading(""), apply_default_css=False)
-        about = gr.State(None)  # what the form is made from
-        retry = gr.Button("Try again", visible=False, elem_classes="fr-retry")
-        timer = gr.Timer(RETRY_SECONDS, active=False)
-        with gr.Row(visible=False, elem_classes="fr-main") as main:
-            left = gr.Column(scale=6, min_width=320)
-            with gr.Column(scale=5, min_width=320, elem_classes="fr-result"):
-                result = gr.HTML(WAITING, apply_default_css=False)
-                curl = gr.Code(
-                    label="The same request with curl", language="shell", visible=False,
-                    show_line_numbers=False, wrap_lines=True, interactive=False,
-                    lines=3, buttons=["copy"],
-                )  # fmt: skip
+@dataclass(frozen=True)
+class Page:
+    """One page of the desk: its name in the navigation, its path, and what lays it out."""
 
-        def look() -> tuple[Any, ...]:
-            found, said = in_service(client)
-            down = found is None
-            # A service that went away takes nothing with it: the form stays as it was filled in.
-            return (
-                gr.skip() if down else found, said, gr.Button(visible=down), gr.Timer(active=down),
-                gr.skip() if down else gr.Row(visible=True),
-            )  # fmt: skip
+    name: str
+    path: str
+    lay_out: Callable[[Desk], None]
 
-        shown = [about, header, retry, timer, main]
-        gr.on([blocks.load, retry.click, timer.tick], look, outputs=shown, **PRIVATE)
 
-        with left:
+PAGES = (
+    Page("Score", "", score.page),
+    Page("Batch", "batch", batch.page),
+    Page("Threshold", "threshold", threshold.page),
+    Page("Model", "model", model.page),
+    Page("Experiments", "experiments", experiments.page),
+    Page("Live", "live", live.page),
+    Page("About", "about", about.page),
+)
 
-            @gr.render(inputs=about, triggers=[about.change], show_progress="hidden")
-            def inputs(about: dict[str, Any]) -> None:
-                done = form(client, about, result, curl)
-                done.then(look, outputs=shown, **PRIVATE)
 
+def assemble(desk: Desk) -> gr.Blocks:
+    """Lay out every page. What they show is asked for when a browser opens them."""
+    blocks = gr.Blocks(title="fraudray", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
+    for page in PAGES:
+        with blocks.route(page.name, page.path) if page.path else blocks:
+            gr.Navbar(main_page_name=PAGES[0].name)
+            title = f"() => {{ document.title = '{page.name} · fraudray'; return []; }}"
+            on_load(VIEWS.labels(page.path or "score").inc, js=title)
+            page.lay_out(desk)
     return blocks
 
 
-def in_service(client: Client) -> tuple[dict[str, Any] | None, str]:
-    """Ask which model is in service: what a form needs of it, if it is up, and the header."""
-    try:
-        about = client.model()
-        # Without the version: a form is not made anew, and so emptied, when only that moves.
-        return {key: about[key] for key in ("name", "inputs")}, heading(model_html(about))
-    except ServiceError as error:
-        problem = str(error)
-    except (LookupError, TypeError):
-        problem = f"{client.url} answers, but not as fraudray's graph does"
-    again = "This page asks again every few seconds and goes on by itself once there is an answer."
-    body = f"<p>{escape(problem[:1].upper() + problem[1:])}.</p><p>{again}</p>"
-    return None, heading(notice("The service cannot be reached", body))
-
-
-def heading(content: str) -> str:
-    """Put the name of the page above `content`."""
-    return f'<header class="fr-head"><h1>fraudray</h1>{content}</header>'
-
-
-def model_html(about: dict[str, Any]) -> str:
-    """Say which model decides, how, and how well it did on rows it never saw."""
-    m = about["metrics"]["test"]
-    found, alerts = m["true_positives"], m["true_positives"] + m["false_positives"]
-    name, version, family, policy = (
-        escape(about[key]) for key in ("name", "version", "family", "policy")
-    )
-    return f"""<p><b>{name}</b> version <b>{version}</b> ({family}) is in service.
-It alerts from a probability of {percent(about["threshold"])}, chosen by the policy {policy}.</p>
-<p>Tested on {m["rows"]:,} payments that it had never seen.
-Recall {_percent(m["recall"])}: it found {found:,} of {m["frauds"]:,} frauds.
-Precision {_percent(m["precision"])}: {found:,} of its {alerts:,} alerts were fraud.
-PR-AUC {"unknown" if m["pr_auc"] is None else format(m["pr_auc"], ".3f")}.</p>"""
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.1%}"
-
-
-def run(*, url: str, host: str = "127.0.0.1", port: int = 7860) -> None:
+def run(
+    *, url: str, host: str = "127.0.0.1", port: int = 7860,
+    login: tuple[str, str] | None = None,
+) -> None:  # fmt: skip
     """Serve the page until Ctrl-C.
 
     Parameters
@@ -125,19 +91,28 @@ def run(*, url: str, host: str = "127.0.0.1", port: int = 7860) -> None:
         Where the graph listens. It need not be up yet.
     host, port
         Where the page listens; the port must be free.
+    login
+        User and password that it asks for; see `guard.login`.
     """
     # Gradio calls its own server once, and must not send that through a proxy.
     os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "localhost"]))
     with Client(url, timeout=10) as client:
-        blocks = page(client).queue(default_concurrency_limit=8)
+        blocks = assemble(Desk(client)).queue(default_concurrency_limit=AT_ONCE)
         try:
             blocks.launch(
                 server_name=host, server_port=port, prevent_thread_lock=True, quiet=True,
                 share=False, ssr_mode=False, mcp_server=False,
                 enable_monitoring=False, run_history=False, footer_links=[],
-                # Nothing is uploaded, and no one else is to call this server.
-                max_file_size=1, app_kwargs={"openapi_url": None},
-                theme=THEME, css_paths=FOLDER / "page.css", favicon_path=FOLDER / "favicon.svg",
+                auth=login, auth_message="The fraud desk of fraudray" if login else None,
+                max_file_size=MOST_UPLOADED,
+                # No one else is to call this server.
+                app_kwargs={
+                    "openapi_url": None,
+                    "routes": [Route("/metrics", metrics.respond)],
+                    "middleware": guard.middleware(host),
+                },
+                theme=THEME, css_paths=FOLDER / "page.css", head_paths=FOLDER / "head.html",
+                favicon_path=FOLDER / "favicon.svg",
             )  # fmt: skip
             sys.stderr.write(f"The page is at http://{host}:{port} (Ctrl-C ends it)\n")
             threading.Event().wait()

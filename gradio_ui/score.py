@@ -1,169 +1,176 @@
-"""The page that scores one payment: its form, made from what `/model` says, and the answer."""
+"""The page Score: one payment, the decision on it, why, and what would turn it."""
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
-from serve_app.client import Client, ServiceError
-from serve_app.contract import Answer, BadRequest, Problem, Record
+from gradio_ui import answer
+from gradio_ui.desk import Desk, Trouble
+from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.form import Form
+from gradio_ui.look import Raw, badge, bold, card, empty, facts, joined, paragraph, percent
+from gradio_ui.metrics import SCORES
+from serve_app.client import BadRequest
+from serve_app.contract import Record
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""Settings of an event that is for this page and no one else."""
+RETRY_SECONDS = 3
+EXAMPLES = {
+    "legitimate": "A legitimate payment",
+    "fraudulent": "A fraudulent payment",
+    "borderline": "A borderline payment",
+}
+"""Names of the buttons by the kind of example that each fills in."""
 
-EXAMPLES: dict[str, Record] = {
-    "Everyday payment": {
-        "accountAgeDays": 420, "numItems": 2, "localTime": 18.5, "paymentMethod": "paypal",
-        "paymentMethodAgeDays": 210, "Category": "food", "isWeekend": 0, "amount": 36.9,
-    },
-    "Suspicious payment": {
-        "accountAgeDays": 1, "numItems": 3, "localTime": 3.2, "paymentMethod": "creditcard",
-        "paymentMethodAgeDays": 0.02, "Category": "electronics", "isWeekend": 0, "amount": 480,
-    },
-}  # fmt: skip
-"""Payments of the built-in spec to start from; another spec has its fields' examples only."""
-
-WAITING = """<section class="fr-card"><h2>No payment scored yet</h2>
-<p>Fill in a payment, or start from an example, and press <b>Score this payment</b>.</p>
-</section>"""
-
-UNKNOWN = ("Unknown", "")
-
-
-def form(client: Client, about: dict[str, Any], result: Any, curl: Any) -> Any:
-    """Make the form of a model's inputs; its answers go to `result` and `curl`.
-
-    Returns
-    -------
-    The event of a payment having been scored.
-    """
-    fields = about["inputs"]
-    starts = {"Example values": {f["name"]: f["example"] for f in fields}}
-    starts |= {k: v for k, v in EXAMPLES.items() if v.keys() <= {f["name"] for f in fields}}
-    with gr.Row():
-        buttons = [gr.Button(name, size="sm", min_width=140) for name in starts]
-    with gr.Row(elem_classes="fr-fields"):
-        widgets = [_widget(field) for field in fields]
-    button = gr.Button("Score this payment", variant="primary")
-
-    for fill, start in zip(buttons, starts.values(), strict=True):
-        values = [_initial(field, start.get(field["name"])) for field in fields]
-        fill.click(lambda values=values: values, outputs=widgets, **PRIVATE)
-
-    def score(*values: Any) -> tuple[str, Any]:
-        # What is empty is left out, so that the service says so itself where it is required.
-        payment = {
-            f["name"]: v for f, v in zip(fields, values, strict=True) if v is not None and v != ""
-        }
-        command = gr.Code(curl_command(client.url, payment), visible=True)
-        return scored(client, about["name"], payment), command
-
-    return button.click(score, widgets, [result, curl], scroll_to_output=True, **PRIVATE)
+_TITLE = "<h1>Score a payment</h1>"
+_LOADING = empty("Asking which model is in service", "This takes a moment.")
+_WAITING = empty(
+    "No payment scored yet",
+    paragraph("Fill in a payment, or start from an example, and press", bold("Score this payment")),
+)
+_SOURCE = (
+    "The examples are real payments that the model was tested on and never learned from; what "
+    "became of them is known."
+)
+_AGAIN = "This page asks again every few seconds and goes on by itself once there is an answer."
+# The address follows the payment, so that it can be sent to somebody.
+_ADDRESS = "link => { if (link) window.history.replaceState(null, '', link); }"
 
 
-def scored(client: Client, model: str, payment: Record) -> str:
-    """Score a payment and say the outcome, whatever it is, in HTML."""
-    start = time.perf_counter()
-    try:
-        answer = client.predict([payment])[0]
-    except BadRequest as bad:
-        count = len(bad.problems)
-        title = f"Not scored: {count} {'entry needs' if count == 1 else 'entries need'} a change"
-        return notice(title, f"<ul>{''.join(map(_problem, bad.problems))}</ul>")
-    except ServiceError as error:
-        return notice("Not scored: the service did not answer", f"<p>{escape(str(error))}</p>")
-    return answer_html(model, answer, 1000 * (time.perf_counter() - start))
+def page(desk: Desk) -> None:
+    """Lay out the page."""
+    gr.HTML(_TITLE, apply_default_css=False)
+    said = gr.HTML(_LOADING, apply_default_css=False)
+    known = gr.State(None)  # what the form is made from
+    retry = gr.Button("Try again", visible=False, elem_classes="fr-narrow")
+    timer = gr.Timer(RETRY_SECONDS, active=False)
+    with gr.Row(visible=False, elem_classes="fr-main") as main:
+        left = gr.Column(scale=6, min_width=320)
+        with gr.Column(scale=5, min_width=320, elem_classes="fr-result"):
+            result = gr.HTML(_WAITING, apply_default_css=False)
+            request = gr.HTML("", apply_default_css=False)
+    link = gr.Textbox(visible="hidden", label="Link")
+
+    scores = _Scores(desk)
+    outputs = [known, said, retry, timer, main, result, request, link]
+    on_load(scores.opened, known, outputs)
+    gr.on([retry.click, timer.tick], scores.opened, known, outputs, **PRIVATE)
+    link.change(None, link, None, js=_ADDRESS, **PRIVATE)
+
+    with left:
+
+        @gr.render(inputs=known, triggers=[known.change], show_progress="hidden")
+        def fields(known: dict[str, Any]) -> None:
+            form = Form(known["inputs"], known["given"])
+            with gr.Row(elem_classes="fr-examples"):
+                buttons = {kind: gr.Button(EXAMPLES[kind], size="sm") for kind in known["kinds"]}
+            hint = gr.HTML(paragraph(_SOURCE) if buttons else "", apply_default_css=False)
+            form.lay_out()
+            button = gr.Button("Score this payment", variant="primary")
+            for kind, example in buttons.items():
+                example.click(
+                    scores.example(kind, form), None, [*form.widgets, hint, result, request],
+                    **PRIVATE,
+                )  # fmt: skip
+            gr.on(
+                [button.click, *form.entered],
+                lambda *values: scores.scored(form.payment(values)),
+                form.widgets, [result, request, link],
+                scroll_to_output=True, show_progress_on=result,
+                **(PRIVATE | {"show_progress": "minimal"}),
+            ).then(scores.opened, known, outputs, **PRIVATE)  # fmt: skip
 
 
-def notice(title: str, body: str) -> str:
-    """Say that something is wrong; `body` is HTML."""
-    title = f"<h2>{escape(title)}</h2>"
-    return f'<section class="fr-card fr-notice" role="alert">{title}{body}</section>'
+class _Scores:
+    """What the page shows, as the graph has it at the moment."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def opened(self, known: dict[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:
+        """Which model is in service; at first also the payment that the address holds."""
+        skip = gr.skip()
+        try:
+            about = self.desk.about()
+            summary, fresh = model_html(about), _known(about)
+        except Trouble as error:
+            return _away(error)
+        except (LookupError, TypeError):
+            stranger = f"{self.desk.url} answers, but not as fraudray's graph does."
+            return _away(Trouble("The service cannot be reached", stranger))
+        up = (summary, gr.Button(visible=False), gr.Timer(active=False), gr.Row(visible=True))
+        # A form is not made anew, and so emptied, when only the version moves.
+        if known is not None and all(known[name] == fresh[name] for name in fresh):
+            return skip, *up, skip, skip, skip
+        given = Form(about["inputs"]).from_query(request.query_params)
+        shown = self.scored(given) if given and known is None else (skip, skip, skip)
+        return fresh | {"given": given}, *up, *shown
+
+    def scored(self, payment: Record) -> tuple[Any, Any, Any]:
+        """Score a payment: the outcome, whatever it is, the request to copy, and the link."""
+        SCORES.labels("score").inc()
+        start = time.perf_counter()
+        try:
+            explained = self.desk.ask(lambda: self.desk.client.explain(payment))
+            model = str(self.desk.about()["name"])
+        except (Trouble, BadRequest) as error:
+            return answer.refused(error), "", gr.skip()
+        took = 1000 * (time.perf_counter() - start)
+        link = answer.link_to(payment)
+        shown = answer.answer_html(model, explained, took)
+        return shown, answer.request_html(self.desk.url, payment, link), link
+
+    def example(self, kind: str, form: Form) -> Any:
+        """What the button of a kind of example does."""
+
+        def fill() -> list[Any]:
+            try:
+                found = {e["kind"]: e for e in self.desk.about()["examples"]}[kind]
+            except (Trouble, LookupError):
+                return [*([gr.skip()] * len(form.widgets)), gr.skip(), gr.skip(), gr.skip()]
+            became = "fraud" if found["label"] else "legitimate"
+            hint = paragraph("Filled in: a payment that turned out to be", bold(became), ".")
+            return [*form.values(found["payment"]), hint, _WAITING, ""]
+
+        return fill
 
 
-def _problem(problem: Problem) -> str:
-    value = problem["value"]
-    held = "empty" if value is None else f"<code>{escape(str(value))}</code>"
-    field, expectation = escape(problem["field"] or "the request"), escape(problem["expectation"])
-    return f"<li><b>{field}</b> must be {expectation}; it is {held}</li>"
+def model_html(about: Mapping[str, Any]) -> Raw:
+    """Say which model decides, how, and how well it did on rows it never saw."""
+    m = about["metrics"]["test"]
+    found, alerts = m["true_positives"], m["true_positives"] + m["false_positives"]
+    challenger = about.get("challenger")
+    beside = "" if challenger is None else badge(f"challenger: version {challenger['version']}")
+    area = "unknown" if m["pr_auc"] is None else f"{m['pr_auc']:.3f}"
+    return card(
+        "",
+        paragraph(
+            bold(about["name"]), "version", bold(about["version"]), f"({about['family']})",
+            "is in service. It alerts from a probability of", bold(percent(about["threshold"])),
+            f", chosen by the policy {about['policy']}.", beside,
+        ),
+        facts({
+            f"Tested on {m['rows']:,} payments": "that it had never seen",
+            "Recall": f"{_share(m['recall'])}: it found {found:,} of {m['frauds']:,} frauds",
+            "Precision": f"{_share(m['precision'])}: {found:,} of its {alerts:,} alerts were fraud",
+            "PR-AUC": area,
+        }),
+    )  # fmt: skip
 
 
-def answer_html(model: str, answer: Answer, latency: float) -> str:
-    """Show one answer of `model`, which took `latency` milliseconds."""
-    p, threshold = answer["probability"], answer["threshold"]
-    kind, sign, verdict, side = (
-        ("alert", "!", "Alert: looks fraudulent", "reaches")
-        if answer["decision"]
-        else ("pass", "✓", "Let through", "is below")
-    )
-    told = f"Probability of fraud {percent(p)} {side} the threshold of {percent(threshold)}"
-    # The label of the threshold hangs on whichever side of its mark has room.
-    anchor = "fr-left" if threshold > 0.5 else "fr-right"
-    mark = f'class="{anchor}" style="left:{threshold:.2%}"'
-    facts = {
-        "Probability": f'<data value="{p!r}">{p:.6f}</data>',
-        "Threshold": f"{threshold:.6f}",
-        "Model": f"{escape(model)} version {escape(answer['model_version'])}",
-        "Request id": f"<code>{escape(answer['request_id'])}</code>",
-        "Answered in": f"{latency:.1f} ms, measured from this page",
-    }
-    rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
-    return f"""<section class="fr-card fr-{kind}" role="status">
-<h2><span class="fr-sign" aria-hidden="true">{sign}</span>{verdict}</h2>
-<p>{told}.</p>
-<div class="fr-gauge" role="img" aria-label="{told}">
-  <div class="fr-bar"><i style="width:{p:.2%}"></i></div>
-  <b {mark}><span>threshold {percent(threshold)}</span></b>
-  <small><span>0%</span><span>100%</span></small>
-</div>
-<dl>{rows}</dl></section>"""
+def _away(error: Trouble) -> tuple[Any, ...]:
+    """What is shown while the graph is away; nothing that was filled in or found is taken."""
+    said = joined(trouble(error), paragraph(_AGAIN))
+    return gr.skip(), said, gr.Button(visible=True), gr.Timer(active=True), *([gr.skip()] * 4)
 
 
-def percent(share: float) -> str:
-    """A share for people; what is not quite 0 or 1 does not read as if it were."""
-    if 0 < share < 0.0001:
-        return "under 0.01%"
-    return "over 99.99%" if 0.9999 < share < 1 else f"{share:.2%}"
+def _known(about: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = [e["kind"] for e in about.get("examples", []) if e["kind"] in EXAMPLES]
+    return {"name": about["name"], "inputs": about["inputs"], "kinds": kinds}
 
 
-def curl_command(url: str, payment: Record) -> str:
-    """Ask the same of the service from a shell."""
-    return (
-        f"curl -s {shlex.quote(url + '/predict')} \\\n"
-        f"  -H 'content-type: application/json' \\\n"
-        f"  -d {shlex.quote(json.dumps(payment))}"
-    )
-
-
-def _widget(field: dict[str, Any]) -> Any:
-    """Make the control for one input. The service alone says what is out of range."""
-    low, high = field["minimum"], field["maximum"]
-    span = "" if low is None or high is None else f" {low:g} to {high:g}."
-    common = {
-        "label": f"{field['name']} ({field['unit']})" if field["unit"] else field["name"],
-        "info": f"{field['description']}{span}{'' if field['required'] else ' Optional.'}",
-        "value": _initial(field, field["example"]),
-        "min_width": 220,
-        "interactive": True,  # an example fills it, which Gradio takes for an output otherwise
-    }
-    unknown = [] if field["required"] else [UNKNOWN]
-    match field["type"]:
-        case "number":
-            return gr.Number(**common)
-        case "category":
-            return gr.Dropdown([*field["categories"], *unknown], allow_custom_value=True, **common)
-        case "boolean":
-            return gr.Radio([("Yes", 1), ("No", 0), *unknown], **common)
-        case _:
-            return gr.Textbox(**common)
-
-
-def _initial(field: dict[str, Any], value: Any) -> Any:
-    if field["type"] == "number":
-        return value
-    return "" if value is None else int(value) if field["type"] == "boolean" else value
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"

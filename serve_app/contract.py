@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import numpy as np
 import pydantic
-import pydantic_core
-from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from serve_app.answers import Answer, Change, Explained, Reason, answer_json, answers_json
 from serve_app.orders import (
     Feedback,
     NewChallenger,
@@ -43,9 +42,9 @@ if TYPE_CHECKING:
     from training.data import Columns
 
 __all__ = [
-    "MAX_FIELDS", "MAX_PAYMENTS", "MAX_PROBLEMS", "Answer", "BadRequest", "Explained", "Feedback",
-    "NewChallenger", "NewThreshold", "PaymentContract", "Problem", "Promote", "Reason", "Record",
-    "Rollback", "answer_json", "answers_json", "form_fields", "problem_text", "read_body",
+    "MAX_FIELDS", "MAX_PAYMENTS", "MAX_PROBLEMS", "Answer", "BadRequest", "Change", "Explained",
+    "Feedback", "NewChallenger", "NewThreshold", "PaymentContract", "Problem", "Promote", "Reason",
+    "Record", "Rollback", "answer_json", "answers_json", "form_fields", "problem_text", "read_body",
     "read_feedback",
 ]  # fmt: skip
 
@@ -56,34 +55,6 @@ Record = dict[str, Any]
 
 _ONE = "one payment as a JSON object"
 _LIST = f"a JSON list of 1 to {MAX_PAYMENTS:,} payments"
-
-
-class Answer(TypedDict):
-    """What is said about one payment.
-
-    `decision` is 1 where `probability`, the calibrated probability of fraud, reaches `threshold`.
-    """
-
-    request_id: str
-    decision: int
-    probability: float
-    threshold: float
-    model_version: str
-
-
-class Reason(TypedDict):
-    """One field's part in an answer; see `training.explain.Reason`."""
-
-    field: str
-    value: float | str | None
-    contribution: float
-    text: str
-
-
-class Explained(Answer):
-    """An answer with what moved it, the largest contribution first."""
-
-    reasons: list[Reason]
 
 
 class PaymentContract:
@@ -188,46 +159,6 @@ class PaymentContract:
             else:
                 columns[name] = np.array(values, np.float64)  # None becomes NaN, True becomes 1
         return columns
-
-
-def answer_json(
-    request_id: str, version: str, threshold: float, probability: float, decision: int
-) -> bytes:
-    """One `Answer` as JSON; its numbers read back exactly."""
-    return pydantic_core.to_json(
-        Answer(
-            request_id=request_id,
-            decision=int(decision),
-            probability=probability,
-            threshold=threshold,
-            model_version=version,
-        )
-    )
-
-
-def answers_json(
-    request_id: str,
-    version: str,
-    threshold: float,
-    probability: NDArray[np.float64],
-    decision: NDArray[np.int8],
-) -> bytes:
-    """A list of `Answer` as JSON; its numbers read back exactly.
-
-    Parameters
-    ----------
-    probability, decision
-        Shape (n,), n of 1 or more.
-    """
-    # Answers to one request differ in two values only, so the rest is written once.
-    before = b'{"request_id":%b,"decision":' % pydantic_core.to_json(request_id)
-    either = tuple(before + b'%d,"probability":' % value for value in (0, 1))
-    after = b',"threshold":%b,"model_version":%b}' % tuple(
-        map(pydantic_core.to_json, (threshold, version))
-    )
-    numbers = pydantic_core.to_json(probability.tolist())[1:-1].split(b",")
-    answers = [either[d] + p for d, p in zip(decision.tolist(), numbers, strict=True)]
-    return b"[%b%b]" % ((after + b",").join(answers), after)
 
 
 def form_fields(spec: DatasetSpec) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def predict_table(
 def explain(
     payment: Record, *, request_id: str | None = None, sticky_key: str | None = None
 ) -> Exchange[Explained]:
-    """Score one payment and say why: an answer with `reasons`, the largest first."""
+    """Score one payment and say why: with `reasons`, and with `changes` that would turn it."""
     headers = _headers(request_id, sticky_key)
     return Exchange("POST", "/v1/explain", _object, _json(payment), headers)
 

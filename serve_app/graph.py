@@ -20,6 +20,7 @@ from serve_app.versions import Plan, Reference
 from training.bundle import ModelBundle
 from training.data import Columns, columns_of
 from training.errors import FraudrayError
+from training.examples import pick
 
 DELIVERY: Final = 0.2
 """Seconds between two deliveries to the decision log."""
@@ -127,7 +128,7 @@ class Graph:
     send, lasting
         The stages, and which of their errors come again; see `Calls`.
     explain
-        Gives the reasons for each of n payments.
+        Gives the reasons and the nearest changes for each of n payments.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Graph:
         follow: Follow,
         send: Send,
         lasting: Callable[[Exception], bool],
-        explain: Callable[[Reference, Columns], Awaitable[list[list[dict[str, Any]]]]],
+        explain: Callable[[Reference, Columns], Awaitable[list[dict[str, Any]]]],
         orders: Orders,
         log: DecisionLog,
         ledger: Ledger,
@@ -210,8 +211,8 @@ class Graph:
             self._shadow(version, plan.challenger.reference, columns, rows, scores)
         return scores
 
-    async def reasons(self, chosen: Chosen, columns: Columns) -> list[list[dict[str, Any]]]:
-        """Why each of n payments got its score."""
+    async def explain(self, chosen: Chosen, columns: Columns) -> list[dict[str, Any]]:
+        """Why each of n payments got its score, and what would turn its decision."""
         while True:
             try:
                 return await self._explain(chosen.entry.reference, columns)
@@ -363,6 +364,7 @@ def _about(reference: Reference, bundle: ModelBundle) -> dict[str, Any]:
         "fingerprint": card["fingerprint"],
         "excluded": card["excluded"],
         "inputs": form_fields(bundle.spec),
+        "examples": pick(card.get("examples", []), bundle.choice.threshold),
     }
 
 

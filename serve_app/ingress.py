@@ -180,14 +180,14 @@ class Http:
         deadline = request.began + self._deadline
         probability, decision = await self._graph.score(chosen, columns, 1, request.id, deadline)
         left = deadline - asyncio.get_running_loop().time()
-        (reasons,) = await asyncio.wait_for(self._graph.reasons(chosen, columns), max(left, 0))
+        (why,) = await asyncio.wait_for(self._graph.explain(chosen, columns), max(left, 0))
         answer = {
             "request_id": request.id,
             "decision": int(decision[0]),
             "probability": float(probability[0]),
             "threshold": chosen.entry.threshold,
             "model_version": chosen.entry.reference.version,
-            "reasons": reasons,
+            **why,
         }
         return Reply(to_json(answer))
 

@@ -123,6 +123,7 @@ _CHALLENGER = {
 _MODEL = _object(
     name=_TEXT, version=_TEXT, family=_TEXT, smote={}, policy=_TEXT, threshold=_NUMBER,
     metrics={"type": "object"}, fingerprint={}, excluded={}, inputs=_list({"type": "object"}),
+    examples=_list(_object(kind=_TEXT, label=_COUNT, payment={"type": "object"})),
     challenger=_CHALLENGER, failed=_list(_object(version=_TEXT, reason=_TEXT, at={})),
 )  # fmt: skip
 _STATS = _object(
@@ -228,8 +229,8 @@ def _scoring(example: dict[str, Any]) -> dict[str, Any]:
         _json({"oneOf": [answer, answers]}), _SCORING, body=either, sticky=True,
     )  # fmt: skip
     explain = _operation(
-        "explain", "Score one payment and say what moved it", _json(_ref("Explained")),
-        _SCORING, body=first, sticky=True,
+        "explain", "Score one payment and say what moved it and what would turn it",
+        _json(_ref("Explained")), _SCORING, body=first, sticky=True,
     )  # fmt: skip
     return {
         "/v1/predict": {"post": predict},

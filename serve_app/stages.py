@@ -18,6 +18,7 @@ from serve_app.calls import Scores
 from serve_app.member import Follow, Member
 from serve_app.versions import Reference, Stage
 from training.bundle import ModelBundle
+from training.changes import nearest_changes
 from training.data import Columns
 from training.explain import reasons
 from training.features import FeatureEngineering as Features
@@ -83,14 +84,25 @@ class Model:
         probability = (await self.member.obtain(reference)).probability(matrix)
         return probability, await self._threshold(reference, probability)
 
-    async def explain(self, reference: Reference, columns: Columns) -> list[list[dict[str, Any]]]:
-        """For each of n payments what moved its score, the largest contribution first."""
+    async def explain(self, reference: Reference, columns: Columns) -> list[dict[str, Any]]:
+        """For each of n payments `reasons`, the largest first, and `changes`, the nearest first."""
         bundle = await self.member.obtain(reference)
         explanation = bundle.explain(columns)
         rows = len(next(iter(columns.values())))
         most = len(explanation.fields)
         return [
-            [asdict(r) for r in reasons(explanation, bundle.features, columns, row, most=most)]
+            {
+                "reasons": [
+                    asdict(reason)
+                    for reason in reasons(explanation, bundle.features, columns, row, most=most)
+                ],
+                "changes": [
+                    asdict(change)
+                    for change in nearest_changes(
+                        bundle, {name: values[row : row + 1] for name, values in columns.items()}
+                    )
+                ],
+            }
             for row in range(rows)
         ]
 

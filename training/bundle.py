@@ -33,7 +33,7 @@ from training.models import Model, family
 from training.preprocess import Matrix
 from training.reference import Reference
 from training.spec import DatasetSpec
-from training.threshold import Choice
+from training.threshold import Choice, Curve, Policy
 
 FORMAT = 2
 _MANIFEST, _SEAL = "manifest.json", "manifest.sha256"
@@ -104,6 +104,27 @@ class ModelBundle:
         matrix = self.features.transform(columns)
         return explain(self.model, self.features, matrix, self.background)
 
+    @property
+    def thresholds(self) -> Curve:
+        """The threshold curve of the validation rows, to be asked what a threshold does."""
+        return Curve.from_frame(self.curve)
+
+    def optimum(self, policy: str) -> Choice:
+        """The threshold that a policy chooses on the curve.
+
+        Costs that the policy names itself are flat; without any, those the curve was made with
+        count.
+
+        Raises
+        ------
+        UsageError
+            If there is no such policy.
+        """
+        wanted, curve = Policy.parse(policy), self.thresholds
+        if isinstance(wanted.missed, float) and wanted.alarm is not None:
+            curve = curve.priced(wanted.missed, wanted.alarm)
+        return wanted.choose(curve)
+
     def has_learned_from(self, rows: Dataset) -> NDArray[np.bool_]:
         """Which rows, shape (n,), are twins of a training or validation row of this model."""
         seen = np.concatenate(list(self.trained_on.values()))
@@ -120,6 +141,12 @@ class ModelBundle:
     def with_choice(self, choice: Choice) -> ModelBundle:
         """The same bundle, deciding by another threshold; what was measured stays as it was."""
         return replace(self, choice=choice)
+
+    def facts(self) -> dict[str, Any]:
+        """What its card says of it, in sentences and tables; see `training.card.facts`."""
+        from training.card.facts import facts  # scoring needs none of what writes cards
+
+        return facts(self)
 
     def self_test(self) -> None:
         """Score the sample.

@@ -8,7 +8,7 @@ either side of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -91,6 +91,11 @@ class Curve:
             frauds=int(hits[-1]),
             rows=rows,
         )
+
+    def priced(self, missed: float, alarm: float) -> Curve:
+        """The same curve with flat costs of a missed fraud and of a false alarm."""
+        misses = self.frauds - self.true_positives
+        return replace(self, cost=missed * misses + alarm * self.false_positives)
 
     def at(self, threshold: float) -> int:
         """Position of the curve's threshold with the same alerts as any other threshold.

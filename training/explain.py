@@ -153,7 +153,7 @@ def reasons(
         value = columns[field][row] if field in columns else None
         value = None if pd.isna(value) else value if isinstance(value, str) else float(value)
         effect = "raises" if contribution > 0 else "lowers"
-        text = f"{field} is {_in_words(features, field, value)}: {effect} the risk"
+        text = f"{field} is {in_words(features, field, value)}: {effect} the risk"
         found.append(Reason(field, value, contribution, text))
     return found
 
@@ -173,9 +173,10 @@ def importance(explanation: Explanation) -> dict[str, float]:
     return {explanation.fields[place]: float(means[place]) for place in order}
 
 
-def _in_words(features: FeatureEngineering, field: str, value: float | str | None) -> str:
+def in_words(features: FeatureEngineering, field: str, value: float | str | None) -> str:
+    """A value of a field as people say it, with its unit."""
     if value is None:
-        return f"missing (taken as {_in_words(features, field, features.fill_[field])})"
+        return f"missing (taken as {in_words(features, field, features.fill_[field])})"
     column = features.spec.columns[field]
     if isinstance(value, str):
         known = f"{field}={value}" in features.encoders_[field].names(field)

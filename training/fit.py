@@ -15,6 +15,7 @@ from training.bundle import ModelBundle, package_versions
 from training.calibrate import Calibrated, calibrate
 from training.data import Dataset
 from training.evaluate import Metrics, baselines, evaluate
+from training.examples import kept_examples
 from training.explain import explain, importance
 from training.features import FeatureEngineering
 from training.identity import fingerprint, row_identities
@@ -171,8 +172,9 @@ def train(
         name: np.sort(row_identities(rows))
         for name, rows in (("train", data.train), ("validation", data.validation))
     }
+    probability = fitted.score(data.test)
     tested = evaluate(
-        data.test, fitted.score(data.test), choice.threshold,
+        data.test, probability, choice.threshold,
         **data.policy.row_costs(data.test), seed=recipe.seed,
         seen=np.isin(row_identities(data.test), np.concatenate(list(learned_from.values()))),
         groups=groups(data.test, parts.method),
@@ -205,6 +207,7 @@ def train(
             "findings": [asdict(finding) for finding in report.findings],
             "metrics": {"validation": validated.to_dict(), "test": tested.metrics.to_dict()},
             "packages": package_versions(),
+            "examples": kept_examples(data.test, probability, choice.threshold),
         },
         evaluation={
             "test": tested.to_dict(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from training.bundle import ModelBundle
 from training.curve import Curve
 from training.errors import UsageError
@@ -32,9 +30,7 @@ def rechosen(bundle: ModelBundle, policy: str) -> Choice:
     costs = wanted.costs(bundle.spec)
     if costs != Policy.parse(bundle.choice.policy).costs(bundle.spec):
         if costs.amount is None:
-            missed = curve.frauds - curve.true_positives
-            priced = costs.missed_fraud * missed + costs.false_alarm * curve.false_positives
-            curve = replace(curve, cost=priced)
+            curve = curve.priced(costs.missed_fraud, costs.false_alarm)
         elif wanted.kind == "min-cost":
             raise UsageError(
                 f"the policy {wanted.text!r} needs the {costs.amount} of every payment, which a "

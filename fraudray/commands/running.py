@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from fraudray.commands.options import (
     spec_option,
     url_option,
 )
-from training.errors import FraudrayError
+from training.errors import FraudrayError, UsageError
 
 
 @click.command()
@@ -76,7 +77,8 @@ def explain(
 ) -> None:
     """Say why the champion suspects the payments of a file that it suspects most.
 
-    Each field's contribution to the score, exact (TreeSHAP for trees), the largest first.
+    Each field's contribution to the score, exact (TreeSHAP for trees), the largest first, and the
+    nearest change of a single field that would turn the decision.
 
     \b
     Example:
@@ -222,12 +224,22 @@ def predict(file: str, spec: str, url: str, as_json: bool) -> None:
 @option("--port", default=PAGE_PORT, type=PORT, help="Port of the page.")
 @url_option
 def ui(host: str, port: int, url: str) -> None:
-    """Open the page for people: score one payment against a running graph."""
+    """Open the page for people: score payments, look at models, move the threshold.
+
+    It talks to a running graph and reads MLflow. Where --host lets other machines in, it asks for
+    the user and the password that FRAUDRAY_UI_USER and FRAUDRAY_UI_PASSWORD hold.
+    """
+    from gradio_ui.guard import login
+
+    try:
+        asked = login(host, os.environ)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    runtime.require_free({"the page": port}, host)
     from gradio_ui.app import run
 
-    runtime.require_free({"the page": port}, host)
     with runtime.stoppable():
-        run(url=url, host=host, port=port)
+        run(url=url, host=host, port=port, login=asked)
 
 
 @click.command()

@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ray import tune
 
-from training.tracking import Tracking
+from training.tracking import SWEEPS, Tracking
 from tuning.callbacks import MLflowCallback
 from tuning.children import KEY_TAG, RunRecord
 from tuning.runs import ChildRuns
@@ -92,6 +92,22 @@ def _record(number: int, status: Any = "FINISHED") -> RunRecord:
         texts={"threshold_curve.csv": f"{number}\n"} if status == "FINISHED" else {},
         at=1e9 + number,
     )  # fmt: skip
+
+
+def test_sweeps_and_their_texts_are_read_back_from_a_server(server: Server) -> None:
+    tracking = Tracking(server.url)
+    experiment = tracking.experiment(SWEEPS)
+    sweep = tracking.start(experiment, "nightly", tags={"sweep": "nightly"})
+    trial = tracking.start(experiment, "0001 xgboost", parent=sweep)
+    tracking.text(trial, "threshold,precision,recall\n", "threshold_curve.csv")
+
+    (found,) = tracking.sweeps()
+
+    assert [run.run_id for run in tracking.trials(found)] == [trial]
+    assert tracking.kept_text(trial, "threshold_curve.csv") == "threshold,precision,recall\n"
+    assert tracking.kept_text(sweep, "importance.csv") is None
+    address = tracking.page(found)
+    assert address == f"{server.url}/#/experiments/{experiment}/runs/{sweep}"
 
 
 def test_a_server_killed_amid_a_stream_of_records_costs_and_doubles_nothing(

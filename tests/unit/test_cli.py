@@ -328,6 +328,7 @@ def test_the_champion_has_a_card_and_explains_itself(
     assert [p["decision"] for p in explained] == [1, 1]
     for payment in explained:
         told = sum(reason["contribution"] for reason in payment["reasons"])
+        assert {change["decision"] for change in payment["changes"]} <= {0}
         assert payment["base"] + told == pytest.approx(payment["margin"], abs=1e-4)
     assert "raises the risk" in fraudray("explain", str(payments)).out
 

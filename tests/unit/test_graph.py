@@ -183,6 +183,33 @@ def test_a_decision_is_explained_by_the_version_that_made_it(
     assert {r["field"] for r in reasons} <= set(bundles["xgboost"].spec.inputs)
 
 
+def test_every_change_that_is_told_turns_the_decision_at_the_endpoint(
+    client: TestClient, records: list[dict[str, Any]]
+) -> None:
+    told = 0
+    for record in records:
+        answer = client.post("/v1/explain", json=record).json()
+        for change in answer["changes"]:
+            changed = client.post("/v1/predict", json=record | {change["field"]: change["value"]})
+            assert changed.json()["probability"] == pytest.approx(change["probability"], abs=1e-12)
+            assert changed.json()["decision"] == change["decision"] == 1 - answer["decision"]
+            told += 1
+    assert told
+
+
+def test_the_examples_are_payments_of_each_kind_that_can_be_sent(
+    client: TestClient, bundles: dict[str, ModelBundle]
+) -> None:
+    examples = client.get("/v1/model").json()["examples"]
+    assert [e["kind"] for e in examples] == ["legitimate", "fraudulent", "borderline"]
+    assert [e["label"] for e in examples[:2]] == [0, 1]
+    answers = client.post("/v1/predict/batch", json=[e["payment"] for e in examples]).json()
+    assert [a["decision"] for a in answers[:2]] == [0, 1]
+    kept = bundles["xgboost"].card["examples"]
+    gaps = [abs(e["probability"] - answers[2]["threshold"]) for e in kept]
+    assert abs(answers[2]["probability"] - answers[2]["threshold"]) <= sorted(gaps)[2]
+
+
 def test_labels_find_their_decision_and_others_are_told(
     client: TestClient, records: list[dict[str, Any]]
 ) -> None:

@@ -1,18 +1,19 @@
 """Experiments and the model registry: the only package that imports MLflow."""
 
+from training.tracking.archive import SWEEPS, Archive, Run, place_of
 from training.tracking.champions import CHALLENGER, Challenger, Champions, Change, Look, Mode
 from training.tracking.registry import CHAMPION, Version, signature
 from training.tracking.runs import Child, EndStatus, Report, Runs, RunStatus
 from training.tracking.store import StoreAway, TrackingError, tracking_uri
 
 __all__ = [
-    "CHALLENGER", "CHAMPION", "Challenger", "Change", "Child", "EndStatus", "Look", "Mode",
-    "Report", "RunStatus", "StoreAway", "Tracking", "TrackingError", "Version", "signature",
-    "tracking_uri",
+    "CHALLENGER", "CHAMPION", "SWEEPS", "Challenger", "Change", "Child", "EndStatus", "Look",
+    "Mode", "Report", "Run", "RunStatus", "StoreAway", "Tracking", "TrackingError", "Version",
+    "place_of", "signature", "tracking_uri",
 ]  # fmt: skip
 
 
-class Tracking(Runs, Champions):
+class Tracking(Runs, Archive, Champions):
     """An MLflow store with its runs and its registry, checked to be reachable.
 
     Parameters

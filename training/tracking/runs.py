@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
-_PARENT = "mlflow.parentRunId"
+PARENT = "mlflow.parentRunId"
+"""The tag that names the run which a run is below."""
 _PAGE = 1000
 _ONCE = Lock()
 
@@ -75,7 +76,7 @@ class Runs(Store):
 
         It is asked for once: an answer that got lost would otherwise leave two of them.
         """
-        lineage = {_PARENT: parent} if parent else {}
+        lineage = {PARENT: parent} if parent else {}
         with self._explained(), _asked_once():
             run = self._client.create_run(
                 experiment,
@@ -176,7 +177,7 @@ class Runs(Store):
         while token != "":
             with self._explained():
                 page = self._client.search_runs(
-                    [experiment], f"tags.`{_PARENT}` = '{parent}'",
+                    [experiment], f"tags.`{PARENT}` = '{parent}'",
                     max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token,
                 )  # fmt: skip
             for run in page:

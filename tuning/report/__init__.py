@@ -2,6 +2,6 @@
 
 from tuning.report.board import leaderboard
 from tuning.report.facts import SweepFacts
-from tuning.report.writing import html, pictures
+from tuning.report.writing import html, parameter_shares, pictures
 
-__all__ = ["SweepFacts", "html", "leaderboard", "pictures"]
+__all__ = ["SweepFacts", "html", "leaderboard", "parameter_shares", "pictures"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tuning.report.scale import Scale
@@ -88,6 +89,24 @@ def importances(standings: Standings) -> list[Importance]:
         own = [trials[i] for i in rows]
         found.append(_importance(family, own, _columns(own), rank[rows]))
     return found
+
+
+def importance_table(standings: Standings) -> pd.DataFrame:
+    """What `importances` finds as a table, which the sweep's run in MLflow keeps.
+
+    Returns
+    -------
+    DataFrame
+        A row per group of trials and parameter: `about`, `trials`, `parameter`, `share`, `chance`,
+        `skill`, `silence`. A group of which nothing can be said has one row, without a parameter.
+    """
+    rows = [
+        (one.about, one.trials, name, share, one.chance, one.skill, one.silence)
+        for one in importances(standings)
+        for name, share in (one.shares or {"": 0.0}).items()
+    ]
+    heads = ["about", "trials", "parameter", "share", "chance", "skill", "silence"]
+    return pd.DataFrame(rows, columns=heads)
 
 
 def _columns(trials: Sequence[Trial], names: Sequence[str] | None = None) -> dict[str, Matrix]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from training.html import each_text, picture, render
 from tuning.report import tables, words
 from tuning.report.facts import SweepFacts
-from tuning.report.importance import importances
+from tuning.report.importance import importance_table, importances
 from tuning.report.standings import Standings
 from tuning.trials import Trial
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 _SHOWS = {
@@ -67,6 +68,11 @@ def html(facts: SweepFacts, trials: Sequence[Trial]) -> str:
         name: picture(figure, _SHOWS[name]) if figure else None for name, figure in figures.items()
     }
     return render("sweep.html", "tuning.report", **each_text(said), **shown)
+
+
+def parameter_shares(facts: SweepFacts, trials: Sequence[Trial]) -> pd.DataFrame:
+    """How much each parameter counts, for programs; see `tuning.report.importance`."""
+    return importance_table(Standings.of(facts, trials))
 
 
 def pictures(facts: SweepFacts, trials: Sequence[Trial]) -> dict[str, Figure]:
