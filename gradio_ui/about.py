@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from email.message import Message
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -106,7 +107,7 @@ def _versions() -> Raw:
 def _maintainers() -> Raw:
     """How to reach who made it, as the package itself says."""
     try:
-        known = metadata("fraudray")
+        known = cast(Message, metadata("fraudray"))
     except PackageNotFoundError:
         return card("Maintainers", paragraph("fraudray is not installed as a package here."))
     who = known.get("Author") or known.get("Author-email") or "the fraudray maintainers"

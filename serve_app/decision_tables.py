@@ -59,4 +59,4 @@ JOIN scores s ON s.ledger = r.ledger AND s.seq >= r.first_seq AND s.seq < r.firs
 @sa.event.listens_for(METADATA, "after_create")
 def _create_view(_: sa.MetaData, connection: sa.Connection, **__: object) -> None:
     if "decisions_made" not in sa.inspect(connection).get_view_names():
-        connection.execute(sa.DDL(f"CREATE {_VIEW}"))
+        connection.execute(sa.text(f"CREATE {_VIEW}"))
