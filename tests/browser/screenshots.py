@@ -58,8 +58,8 @@ def demo() -> Iterator[tuple[str, str]]:
     graph, page, mlflow, dashboard = ports
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fraudray", "demo", "--rows", ROWS, "--port", graph, "--ui-port", page,
-             "--mlflow-port", mlflow, "--dashboard-port", dashboard],
+            [sys.executable, "-m", "fraudray", "demo", "--rows", ROWS, "--port", graph,
+             "--ui-port", page, "--mlflow-port", mlflow, "--dashboard-port", dashboard],
             env=os.environ | {"FRAUDRAY_HOME": home, "PYTHONUNBUFFERED": "1"}, cwd=home,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
