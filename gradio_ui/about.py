@@ -109,7 +109,8 @@ def _maintainers() -> Raw:
         known = metadata("fraudray")
     except PackageNotFoundError:
         return card("Maintainers", paragraph("fraudray is not installed as a package here."))
-    who = known.get("Author") or known.get("Author-email") or "the fraudray maintainers"
+    who = known["Author"] if "Author" in known else "The fraudray maintainers"
+    licence = known["License-Expression"] if "License-Expression" in known else "see LICENSE"
     addresses = [
         link(label.strip(), url.strip())
         for label, _, url in (each.partition(",") for each in known.get_all("Project-URL") or ())
@@ -119,7 +120,7 @@ def _maintainers() -> Raw:
         paragraph(f"{who}. Questions, ideas and reports of errors are welcome as issues in the "
                   "repository that fraudray came from; CONTRIBUTING.md there says how to help."),
         items(addresses) if addresses else "",
-        paragraph(f"Licence: {known.get('License-Expression') or 'see the file LICENSE'}."),
+        paragraph(f"Licence: {licence}."),
     )  # fmt: skip
 
 
