@@ -106,14 +106,14 @@ def _versions() -> Raw:
 def _maintainers() -> Raw:
     """How to reach who made it, as the package itself says."""
     try:
-        known = metadata("fraudray")
+        known = metadata("fraudray").json
     except PackageNotFoundError:
         return card("Maintainers", paragraph("fraudray is not installed as a package here."))
-    who = known["Author"] if "Author" in known else "The fraudray maintainers"
-    licence = known["License-Expression"] if "License-Expression" in known else "see LICENSE"
+    who = known.get("author", "The fraudray maintainers")
+    licence = known.get("license_expression", "see the file LICENSE")
     addresses = [
         link(label.strip(), url.strip())
-        for label, _, url in (each.partition(",") for each in known.get_all("Project-URL") or ())
+        for label, _, url in (each.partition(",") for each in known.get("project_url", ()))
     ]
     return card(
         "Maintainers",
