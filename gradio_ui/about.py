@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from email.message import Message
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -107,20 +106,21 @@ def _versions() -> Raw:
 def _maintainers() -> Raw:
     """How to reach who made it, as the package itself says."""
     try:
-        known = cast(Message, metadata("fraudray"))
+        known = metadata("fraudray").json
     except PackageNotFoundError:
         return card("Maintainers", paragraph("fraudray is not installed as a package here."))
-    who = known.get("Author") or known.get("Author-email") or "the fraudray maintainers"
+    who = known.get("author", "The fraudray maintainers")
+    licence = known.get("license_expression", "see the file LICENSE")
     addresses = [
         link(label.strip(), url.strip())
-        for label, _, url in (each.partition(",") for each in known.get_all("Project-URL") or ())
+        for label, _, url in (each.partition(",") for each in known.get("project_url", ()))
     ]
     return card(
         "Maintainers",
         paragraph(f"{who}. Questions, ideas and reports of errors are welcome as issues in the "
                   "repository that fraudray came from; CONTRIBUTING.md there says how to help."),
         items(addresses) if addresses else "",
-        paragraph(f"Licence: {known.get('License-Expression') or 'see the file LICENSE'}."),
+        paragraph(f"Licence: {licence}."),
     )  # fmt: skip
 
 

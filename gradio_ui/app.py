@@ -76,6 +76,8 @@ def assemble(desk: Desk) -> gr.Blocks:
             title = f"() => {{ document.title = '{page.name} · fraudray'; return []; }}"
             on_load(VIEWS.labels(page.path or "score").inc, js=title)
             page.lay_out(desk)
+    # What is rendered while a page is open counts as of this one, and only Score renders anything.
+    blocks.current_page = ""
     return blocks
 
 

@@ -77,7 +77,7 @@ def judge(desk: Desk, rows: pa.Table) -> Verdicts:
     """
     problems: dict[int, list[Problem]] = {}
     parts: list[tuple[Rows, pa.Table]] = []
-    waiting = [(np.arange(len(rows)), False)]
+    waiting: list[tuple[Rows, bool]] = [(np.arange(len(rows), dtype=np.int64), False)]
     while waiting:
         places, known_good = waiting.pop()
         if not len(places):

@@ -112,7 +112,7 @@ class PaymentsFile:
         try:
             with parquet.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(PIECE):
-                    lines = np.arange(line, line + len(batch))
+                    lines = np.arange(line, line + len(batch), dtype=np.int64)
                     line += len(batch)
                     yield Piece(pa.Table.from_batches([batch]), lines, [])
         except (pa.ArrowException, OSError) as error:

@@ -63,10 +63,10 @@ def page(desk: Desk) -> None:
     with left:
 
         @gr.render(inputs=known, triggers=[known.change], show_progress="hidden")
-        def fields(known: dict[str, Any]) -> None:
-            form = Form(known["inputs"], known["given"])
+        def fields(model: dict[str, Any]) -> None:
+            form = Form(model["inputs"], model["given"])
             with gr.Row(elem_classes="fr-examples"):
-                buttons = {kind: gr.Button(EXAMPLES[kind], size="sm") for kind in known["kinds"]}
+                buttons = {kind: gr.Button(EXAMPLES[kind], size="sm") for kind in model["kinds"]}
             hint = gr.HTML(paragraph(_SOURCE) if buttons else "", apply_default_css=False)
             form.lay_out()
             button = gr.Button("Score this payment", variant="primary")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Self
 
 import numpy as np
@@ -97,12 +98,10 @@ class Along:
         """The same or a little further from the present one, in few digits first."""
         if value == 0 or self.whole:
             return [value]
-        away = math.ceil if value > self.now else math.floor
-        size = math.floor(math.log10(abs(value)))
+        away = ROUND_CEILING if value > self.now else ROUND_FLOOR
         found = []
         for digits in range(1, _DIGITS + 1):
-            decimals = digits - 1 - size
-            short = round(away(value * 10.0**decimals) / 10.0**decimals, max(decimals, 0))
+            short = float(Context(prec=digits, rounding=away).create_decimal_from_float(value))
             if self.distance(short) <= self.distance(value) + _LEEWAY:
                 found.append(short)
         values = [short for short in dict.fromkeys(found) if len(self.allowed(np.array([short])))]

@@ -185,6 +185,8 @@ def _sides(
 
 def _closest(judge: _Judge, sides: list[_Side]) -> list[Change]:
     """The nearest turn of every number, in a number that is short to read."""
+    if not sides:
+        return []
     for _ in range(_REFINED):
         between = [side.axis.allowed(np.linspace(side.inner, side.outer, _STEPS)) for side in sides]
         sides = [

@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from serve_app.client import Client
 from training.simulate import simulate
@@ -38,6 +38,8 @@ LOOKS = {
 }
 COLOURS = 200
 """A page has few colours; a palette makes its picture a quarter as large."""
+ROWS = "20000"
+"""Payments of a demo of its own."""
 TALLEST = 2600
 """Pixels; what lies further down is the same on every visit."""
 WAIT = 60_000
@@ -56,8 +58,8 @@ def demo() -> Iterator[tuple[str, str]]:
     graph, page, mlflow, dashboard = ports
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fraudray", "demo", "--port", graph, "--ui-port", page,
-             "--mlflow-port", mlflow, "--dashboard-port", dashboard],
+            [sys.executable, "-m", "fraudray", "demo", "--rows", ROWS, "--port", graph,
+             "--ui-port", page, "--mlflow-port", mlflow, "--dashboard-port", dashboard],
             env=os.environ | {"FRAUDRAY_HOME": home, "PYTHONUNBUFFERED": "1"}, cwd=home,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -142,9 +144,14 @@ def shoot(browser: Any, address: str, out: Path, names: list[str]) -> None:
             context = browser.new_context(viewport=window, color_scheme=theme)
             page = context.new_page()
             page.set_default_timeout(WAIT)
-            page.goto(f"{address}/{path}?__theme={theme}")
+            page.goto(f"{address}/{path}")
             page.locator("h1").wait_for()
-            prepare(page)
+            try:
+                prepare(page)
+            except Error as error:
+                print(f"{name}-{look}: {error.message.splitlines()[0]}", file=sys.stderr)
+                print(page.locator("body").inner_text()[:2000], file=sys.stderr)
+                raise
             time.sleep(1.5)
             taken = page.screenshot(full_page=True, animations="disabled")
             with Image.open(io.BytesIO(taken)) as picture:
