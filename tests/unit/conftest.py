@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -190,7 +189,8 @@ class LocalGraph:
     async def deliver(self, delivery: Delivery) -> int:
         """Keep decisions in memory."""
         self.deliveries.append(delivery)
-        places = zip(np.repeat(delivery.request_id, delivery.rows), delivery.payment, strict=True)
+        requests = zip(delivery.request_id, delivery.rows, strict=True)
+        places = [(request_id, payment) for request_id, rows in requests for payment in range(rows)]
         self.known |= {(str(i), int(place)) for i, place in places}
         return delivery.number
 

@@ -80,7 +80,8 @@ def test_no_test_row_touches_anything_but_the_test_metrics(
         assert after.evaluation[key] == before.evaluation[key]
     differing = {key for key, value in before.card.items() if after.card[key] != value}
     # The findings may tell of twins and drift in the test rows; what they exclude may not.
-    assert differing - {"made", "findings"} == {"fingerprint", "metrics", "parts"}
+    # Examples are picked of the test rows after all else, for people to start from.
+    assert differing - {"made", "findings"} == {"fingerprint", "metrics", "parts", "examples"}
     for key in ("metrics", "parts"):
         assert {p for p, v in before.card[key].items() if after.card[key][p] != v} == {"test"}
 
