@@ -76,8 +76,9 @@ def data_html(desk: Desk) -> Raw:
     return card(
         "Where the data came from",
         paragraph(
-            f"{about['name']} version {about['version']} was made from {made['source']} on "
-            f"{made['made'][:10]}."
+            # Its name alone: where the file lay is nobody's business.
+            f"{about['name']} version {about['version']} was made from "
+            f"{made['source'].rpartition('/')[2]} on {made['made'][:10]}."
         ),
         facts(
             {

@@ -36,8 +36,8 @@ def page(desk: Desk) -> None:
     view = _Experiments(desk, Neighbours.from_environment())
     gr.HTML("<h1>Experiments</h1>", apply_default_css=False)
     with gr.Row(visible=False, elem_classes="fr-pick") as picks:
-        sweep = gr.Dropdown([], label="Sweep", filterable=False, interactive=True, scale=3)
-        trial = gr.Dropdown([], label="Trial", filterable=True, interactive=True, scale=3)
+        sweep = gr.Dropdown([], label="Sweep", filterable=False, interactive=True, min_width=300)
+        trial = gr.Dropdown([], label="Trial", filterable=True, interactive=True, min_width=300)
     overview = gr.HTML(_LOADING, apply_default_css=False)
     board = gr.HTML("", apply_default_css=False)
     detail = gr.HTML("", apply_default_css=False)

@@ -121,12 +121,18 @@ class Tradeoff:
         """The precision-recall curve and the spread of the scores, with a threshold marked."""
         curve, place = self.curve, self.curve.at(threshold)
         shown = curve.evenly(_STEPS)
-        marks = [(curve.recall[i], curve.precision[i], o.letter) for o, i in self._marked(costs)]
         recall, precision = float(curve.recall[place]), float(curve.precision[place])
+        # Policies that choose the same stand under one mark.
+        letters: dict[tuple[float, float], list[str]] = {}
+        for optimum, i in self._marked(costs):
+            at = (float(curve.recall[i]), float(curve.precision[i]))
+            letters.setdefault(at, []).append(optimum.letter)
+        letters.setdefault((recall, precision), []).append("here")
+        marks = [(*at, " ".join(found)) for at, found in letters.items()]
         line = charts.lines(
             {"curve": (curve.recall[shown].tolist(), curve.precision[shown].tolist())},
             "recall: share of the frauds that are found", "precision of the alerts",
-            marks=[*marks, (recall, precision, "here")], x_range=(0, 1), y_range=(0, 1),
+            marks=marks, x_range=(0, 1), y_range=(0, 1),
             told=f"Precision over recall. At this threshold recall is {percent(recall, 1)} and "
             f"precision {percent(precision, 1)}.",
         )  # fmt: skip

@@ -44,7 +44,7 @@ def leaderboard(sweep: Run, trials: Sequence[Run]) -> Raw:
             link(trial.name, _address(sweep, trial)),
             state_of(trial), settings_of(trial),
             *(_metric(name, trial.metrics.get(name)) for name in shown),
-            duration(trial),
+            Raw(duration(trial).replace(" ", "&nbsp;")),
         )
         for place, trial in enumerate(best[:MOST_SHOWN], 1)
     ]  # fmt: skip
