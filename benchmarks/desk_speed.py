@@ -8,6 +8,7 @@ Starts a page of its own, opens it in Chromium, and prints what it measured.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -43,7 +44,8 @@ def main(url: str, chromium: str) -> None:
             time.sleep(0.02)
         click.echo(f"up after {time.perf_counter() - began:.2f} s")
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            found = shutil.which(chromium)
+            browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
             views = [_first_view(browser, page_url) for _ in range(VIEWS)]
             told = ", ".join(f"{seconds:.2f}" for seconds in views)
             click.echo(f"first view usable after {told} s (a new browser profile each)")

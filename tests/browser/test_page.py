@@ -166,7 +166,7 @@ def test_the_page_says_what_the_service_says(visit: Any, demo: Any, kind: str) -
     told = card.get_by_role("img").get_attribute("aria-label")
     assert ("reaches" if answer["decision"] else "is below") in told
     bars = visit.page.locator(".fr-card", has_text="Why").get_by_role("img")
-    drawn = bars.locator("text").all_inner_texts()
+    drawn = bars.locator("text").all_text_contents()  # SVG has no inner text
     for reason in answer["reasons"][:8]:
         assert any(text.startswith(f"{reason['field']}:") for text in drawn)
         assert f"{reason['contribution']:+.3g}" in drawn
