@@ -72,7 +72,8 @@ def client(demo: Any) -> Iterator[Client]:
 
 @pytest.fixture
 def mlflow(demo: Any) -> MlflowClient:
-    return MlflowClient(demo.mlflow_url)
+    # Its registry too: otherwise it asks the one that a command last used in this process.
+    return MlflowClient(demo.mlflow_url, demo.mlflow_url)
 
 
 @pytest.fixture(scope="module")
