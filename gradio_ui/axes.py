@@ -91,10 +91,10 @@ class Frame:
         )
 
 
-def svg(height: float, told: str, parts: Iterable[str], width: float = 480, kind: str = "") -> Raw:
+def svg(height: float, told: str, parts: Iterable[str]) -> Raw:
     """A picture that fills its place; `told` is what it says to those who do not see it."""
     return Raw(
-        f'<svg class="fr-chart {kind}" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'<svg class="fr-chart" viewBox="0 0 480 {height:g}" role="img" '
         f'aria-label="{escape(told)}">{"".join(parts)}</svg>'
     )
 

@@ -229,24 +229,6 @@ def confusion(tn: int, fp: int, fn: int, tp: int) -> Raw:
     return svg(172, told, parts)
 
 
-def spark(values: Sequence[float | None], told: str = "") -> Raw:
-    """A line without axes, to stand beside a number; it breaks where there is no value."""
-    known = [v for v in values if v is not None and _finite(v)]
-    low, high = _span(known)
-    x, y = Scale(0, max(len(values) - 1, 1), 3, 157), Scale(low, high, 33, 3)
-    runs: list[list[str]] = [[]]
-    for place, value in enumerate(values):
-        if value is None or not _finite(value):
-            runs.append([])
-        else:
-            runs[-1].append(f"{x(place):.1f},{y(value):.1f}")
-    parts = [
-        f'<polyline points="{" ".join(run)}" class="fr-line fr-line-1"/>' for run in runs if run
-    ]
-    said = f"between {short(min(known))} and {short(max(known))}" if known else "no values yet"
-    return svg(36, told or f"Trend: {said}", parts, width=160, kind="fr-spark")
-
-
 def _odds(p: float) -> float:
     return math.log(p / (1 - p))
 

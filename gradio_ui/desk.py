@@ -67,11 +67,6 @@ class Desk:
         """Where the graph listens."""
         return self.client.url
 
-    @property
-    def ready(self) -> bool:
-        """Whether the graph can score payments now."""
-        return self.client.ready()
-
     def about(self) -> dict[str, Any]:
         """The model in service: /v1/model, at most two seconds old."""
         known = self._about
@@ -105,6 +100,7 @@ class Desk:
     def order(self, key: str | None, act: Callable[[Client], T]) -> T:
         """Have the graph carry out an order with the operator's key that was typed in.
 
+        What the graph refuses to do is told as that: nothing was changed then.
         The page's own key is never used for it: who may open the page may not give orders by that.
         """
         key = (key or "").strip()
@@ -113,7 +109,12 @@ class Desk:
 
         def carried_out() -> T:
             with Client(self.url, key=key, timeout=60, retries=0) as operator:
-                return act(operator)
+                try:
+                    return act(operator)
+                except ServiceError as error:
+                    if error.status not in (404, 409):
+                        raise
+                    raise Trouble("Nothing was changed", _sentence(str(error))) from error
 
         try:
             return self.ask(carried_out)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gradio as gr
 
@@ -16,9 +15,6 @@ from serve_app.contract import problem_text
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Settings of an event that is for this page and no one else."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def on_load(
@@ -32,22 +28,6 @@ def on_load(
     if root is None:
         raise RuntimeError("on_load is called while a page is laid out")
     return root.load(handler, inputs, outputs, **(PRIVATE | more))
-
-
-def told(handler: Callable[P, T], otherwise: Callable[[Raw], T]) -> Callable[P, T]:
-    """The same handler, but where it is in trouble, `otherwise` makes its answer of the notice.
-
-    >>> told(handler, lambda said: (said, gr.skip()))  # doctest: +SKIP
-    """
-
-    @wraps(handler)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return handler(*args, **kwargs)
-        except (Trouble, BadRequest) as error:
-            return otherwise(trouble(error))
-
-    return guarded
 
 
 def trouble(error: Trouble | BadRequest) -> Raw:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ from gradio_ui.duel import duel, history, shadow_of, version_named
 from gradio_ui.events import PRIVATE, on_load, trouble
 from gradio_ui.look import Raw, card, code, empty, joined, paragraph
 from gradio_ui.model_card import card_html
-from serve_app.client import BadRequest, Client, ServiceError
+from gradio_ui.orders import confirmation, operator_key
+from serve_app.client import BadRequest
 
 _LOADING = empty("Opening the model", "The first time takes a few seconds.")
 _ALONE = empty(
@@ -55,18 +55,11 @@ def page(desk: Desk) -> None:
         versus = gr.HTML("", apply_default_css=False)
         gr.HTML("<h2>Who decides</h2>", apply_default_css=False)
         with gr.Row(elem_classes="fr-orders"):
-            key = gr.Textbox(
-                label="Operator key", type="password", max_lines=1, scale=2,
-                info="Empty where the service asks for none, as on this machine alone.",
-            )  # fmt: skip
+            key = operator_key()
             promote = gr.Button("Promote the version chosen above", scale=1)
             back = gr.Button("Roll back to the champion before", scale=1)
         order = gr.State(None)
-        with gr.Column(visible=False, elem_classes="fr-confirm") as confirm:
-            question = gr.HTML("", apply_default_css=False)
-            with gr.Row():
-                yes = gr.Button("Yes, do it", variant="primary")
-                no = gr.Button("No, leave it")
+        confirm, question, yes, no = confirmation("Yes, do it")
         outcome = gr.HTML("", apply_default_css=False)
         gr.HTML("<h2>Champions so far</h2>", apply_default_css=False)
         past = gr.HTML("", apply_default_css=False)
@@ -179,7 +172,7 @@ class _Model:
         version = order.version
         try:
             did = self.desk.order(
-                key, _plainly(lambda c: c.rollback() if version is None else c.promote(version))
+                key, lambda c: c.rollback() if version is None else c.promote(version)
             )
         except (Trouble, BadRequest) as error:
             return gr.skip(), gr.skip(), gr.skip(), trouble(error), gr.skip()
@@ -188,20 +181,6 @@ class _Model:
             "Every ingress of the running graph follows it.", tone="pass", role="status",
         )  # fmt: skip
         return *hidden, said, ""
-
-
-def _plainly(act: Callable[[Client], Any]) -> Callable[[Client], Any]:
-    """The same order, with what the registry refuses told as that."""
-
-    def carried_out(client: Client) -> Any:
-        try:
-            return act(client)
-        except ServiceError as error:
-            if error.status not in (404, 409):
-                raise
-            raise Trouble("Nothing was changed", f"{error}.".replace("..", ".")) from error
-
-    return carried_out
 
 
 def _refused(about: dict[str, Any]) -> list[Raw]:

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio_ui.desk import Desk, Trouble
 from gradio_ui.events import PRIVATE, on_load, trouble
 from gradio_ui.look import Raw, bold, card, empty, paragraph, percent
+from gradio_ui.orders import confirmation, operator_key
 from gradio_ui.tradeoff import Costs, Tradeoff
 from serve_app.client import BadRequest
 
@@ -27,7 +28,6 @@ _ADDRESS = """threshold => {
   window.history.replaceState(null, "", address);
 }"""
 _MOST = 1e9
-_KEY = "Empty where the service asks for none, as on this machine alone."
 
 
 def page(desk: Desk) -> None:
@@ -60,13 +60,9 @@ def page(desk: Desk) -> None:
         jumps = gr.Radio([], label="Take the threshold of a policy", interactive=True)
         gr.HTML("<h2>Let the running model decide by it</h2>", apply_default_css=False)
         with gr.Row(elem_classes="fr-orders"):
-            key = gr.Textbox(label="Operator key", type="password", max_lines=1, info=_KEY, scale=2)
+            key = operator_key()
             apply = gr.Button("Apply to the running model", scale=1)
-        with gr.Column(visible=False, elem_classes="fr-confirm") as confirm:
-            question = gr.HTML("", apply_default_css=False)
-            with gr.Row():
-                yes = gr.Button("Yes, apply it", variant="primary")
-                no = gr.Button("No, leave it")
+        confirm, question, yes, no = confirmation("Yes, apply it")
         outcome = gr.HTML("", apply_default_css=False)
 
     views = [numbers, pictures, policies]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import uvicorn
 from hypothesis import settings
 from starlette.types import Receive, Scope, Send
 
@@ -190,8 +194,7 @@ class LocalGraph:
         """Keep decisions in memory."""
         self.deliveries.append(delivery)
         requests = zip(delivery.request_id, delivery.rows, strict=True)
-        places = [(request_id, payment) for request_id, rows in requests for payment in range(rows)]
-        self.known |= {(str(i), int(place)) for i, place in places}
+        self.known |= {(id_, payment) for id_, rows in requests for payment in range(rows)}
         return delivery.number
 
     async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
@@ -230,3 +233,24 @@ def local_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """Make a graph with a state of its own."""
     monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path))
     return lambda **given: LocalGraph(tmp_path / "ledgers", **given)
+
+
+@pytest.fixture(scope="session")
+def listening() -> Callable[[Any], AbstractContextManager[str]]:
+    """Serve an ASGI application over a real socket while a block lasts; it is given the address."""
+
+    @contextmanager
+    def listening(app: Any) -> Iterator[str]:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return listening

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,24 +28,12 @@ FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def desk(
-    make_graph: Callable[..., Any], bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory
+    make_graph: Callable[..., Any],
+    listening: Callable[[Any], Any],
+    bundle: ModelBundle,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Desk]:
     """A desk in front of a whole graph, which answers over a real socket."""
     folder = tmp_path_factory.mktemp("graph")
@@ -58,7 +42,7 @@ def desk(
         graph = make_graph(folder / "ledgers")
         graph.add("1", bundle)
         graph.want("1")
-        with served(graph) as url, Client(url) as client:
+        with listening(graph) as url, Client(url) as client:
             yield Desk(client)
 
 

@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +22,6 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -533,7 +531,12 @@ def test_what_is_no_address_is_refused_without_its_password(url: str) -> None:
 
 
 def test_the_graph_itself_understands_both_clients(
-    local_graph: Callable[..., Any], bundle: ModelBundle, fresh: Dataset, tmp_path: Path, ask: Ask
+    local_graph: Callable[..., Any],
+    listening: Callable[[Any], Any],
+    bundle: ModelBundle,
+    fresh: Dataset,
+    tmp_path: Path,
+    ask: Ask,
 ) -> None:
     keys = Keys(tmp_path / "keys.json")
     graph = local_graph(keys=keys)
@@ -543,7 +546,7 @@ def test_the_graph_itself_understands_both_clients(
     payments = list(records_of(fresh.take(np.arange(5)), list(fresh.spec.inputs)))
     caller, operator = ({"key": keys.add(role, role)} for role in ("caller", "operator"))
 
-    with _served(graph) as url:
+    with listening(graph) as url:
         caller["url"] = operator["url"] = url
 
         def to(settings: dict[str, str], name: str, *args: Any, **kwargs: Any) -> Any:
@@ -579,21 +582,6 @@ def test_the_graph_itself_understands_both_clients(
                 to(operator, "threshold", **wrong)
         with pytest.raises(BadRequest):
             to(operator, "challenger", "2", mode="share")
-
-
-@contextmanager
-def _served(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def test_several_are_asked_at_once_over_few_connections(server: Server) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 
 from gradio_ui.desk import Desk, Trouble
 from serve_app.client import BadRequest, Client
@@ -20,26 +16,12 @@ from training.bundle import ModelBundle
 DEAD = "http://127.0.0.1:9"
 
 
-@contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """Serve an ASGI application; its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        (port,) = (s.getsockname()[1] for s in server.servers[0].sockets)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture
 def keyed(
-    local_graph: Callable[..., Any], bundle: ModelBundle, tmp_path: Any
+    local_graph: Callable[..., Any],
+    listening: Callable[[Any], Any],
+    bundle: ModelBundle,
+    tmp_path: Any,
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """A graph of two versions that asks for keys, and a key of each role."""
     keys = Keys(tmp_path / "keys.json")
@@ -55,14 +37,15 @@ def keyed(
 def test_a_graph_that_is_away_is_told_with_what_to_do() -> None:
     with Client(DEAD, retries=0) as client:
         desk = Desk(client)
-        assert not desk.ready
         for question in (desk.about, desk.stats):
             with pytest.raises(Trouble, match="fraudray serve") as told:
                 question()
             assert told.value.title == "The service cannot be reached"
 
 
-def test_a_graph_without_a_model_is_told_how_one_is_made(local_graph: Callable[..., Any]) -> None:
+def test_a_graph_without_a_model_is_told_how_one_is_made(
+    local_graph: Callable[..., Any], listening: Callable[[Any], Any]
+) -> None:
     with listening(local_graph()) as url, Client(url, retries=0) as client:
         with pytest.raises(Trouble, match="fraudray promote") as told:
             Desk(client).about()
@@ -101,6 +84,17 @@ def test_an_order_is_carried_out_and_what_was_known_is_asked_anew(
         desk.order(f" {secrets['operator']} ", lambda operator: operator.promote("2"))
         assert desk.about()["version"] == "2"
     assert os.environ["FRAUDRAY_KEY"] == secrets["caller"]
+
+
+def test_an_order_that_is_refused_changes_nothing_and_says_so(
+    keyed: tuple[str, dict[str, str]],
+) -> None:
+    url, secrets = keyed
+    with Client(url) as client:
+        desk = Desk(client)
+        with pytest.raises(Trouble, match="99") as told:
+            desk.order(secrets["operator"], lambda operator: operator.promote("99"))
+        assert told.value.title == "Nothing was changed"
 
 
 def test_a_store_that_is_away_is_told_and_asked_again(tmp_path: Any) -> None:

@@ -110,7 +110,6 @@ def test_bars_are_drawn_whatever_the_values_are(values: list[float]) -> None:
     named = [(f"field {i}", value) for i, value in enumerate(values)]
     assert_drawn(charts.signed_bars(named))
     assert_drawn(charts.bars([(name, abs(value)) for name, value in named]))
-    assert_drawn(charts.spark([*values, None]))
 
 
 @given(
