@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep bench-serving screenshots lock clean
+.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep bench-serving bench-desk screenshots lock clean
 
 help:  ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,9 @@ bench-sweep: setup  ## Speed and memory of a sweep beside its peers: docs/result
 
 bench-serving: setup  ## Speed of the graph beside its peers, promotions, kills: docs/results/serving.md
 	@$(BIN)/python benchmarks/bench_serving.py
+
+bench-desk: setup  ## Speed and memory of the page beside a running `make demo`: docs/results/desk.md
+	@$(BIN)/python benchmarks/bench_desk.py
 
 screenshots: setup  ## Every page of the desk, light, dark and on a phone: docs/images; needs chromium
 	@$(BIN)/python tests/browser/screenshots.py
