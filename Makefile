@@ -4,9 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
+PROMETHEUS ?=
+ENGINE ?= docker
+IMAGES := ray ui mlflow
+REGISTRY ?= fraudray
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' training/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check soak honest-evaluation bench-scoring bench-sweep bench-serving bench-desk screenshots lock clean
+.PHONY: help setup demo monitoring test lint check soak honest-evaluation bench-scoring bench-sweep bench-serving bench-desk bench-monitoring screenshots dashboards images push minikube-up minikube-smoke minikube-down image-test manifests lock clean
 
 help:  ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -25,8 +30,12 @@ $(VENV)/.complete: requirements.txt pyproject.toml
 demo: setup  ## Show all of it, until Ctrl-C; DATA=payments.csv for a file of your own
 	@exec $(BIN)/fraudray demo $(if $(DATA),"$(DATA)")
 
+monitoring: setup  ## Watch what runs here: Prometheus (PROMETHEUS=path), and Grafana where it is, until Ctrl-C
+	@exec $(BIN)/fraudray monitoring $(if $(PROMETHEUS),--prometheus "$(PROMETHEUS)")
+
 test: setup  ## Run every test that this machine can run
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest tests/unit tests/manifests tests/rules tests/scripts; status=$$?; \
+	  $(BIN)/python -m pytest tests/app tests/browser tests/cluster && exit $$status
 
 lint: setup  ## Style, types and import contracts
 	@$(BIN)/ruff check .
@@ -55,12 +64,46 @@ bench-serving: setup  ## Speed of the graph beside its peers, promotions, kills:
 bench-desk: setup  ## Speed and memory of the page beside a running `make demo`: docs/results/desk.md
 	@$(BIN)/python benchmarks/bench_desk.py
 
+bench-monitoring: setup  ## What all monitoring together costs at 64 connections: docs/results/monitoring.md
+	@$(BIN)/python benchmarks/bench_monitoring.py
+
 screenshots: setup  ## Every page of the desk, light, dark and on a phone: docs/images; needs chromium
 	@$(BIN)/python tests/browser/screenshots.py
 
-lock:  ## Resolve requirements.txt anew, for every supported Python at once (needs uv)
+dashboards: setup  ## Dashboards and alert rules, from grafana/*.py: grafana/dashboards, grafana/rules
+	@$(BIN)/python -m grafana.build
+
+images:  ## The images ray, ui and mlflow; ENGINE=podman, REGISTRY=host/owner/fraudray
+	@for image in $(IMAGES); do \
+	  $(ENGINE) build --target $$image --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    --tag $(REGISTRY)/$$image:$(VERSION) . || exit 1; done
+
+push:  ## Push them to REGISTRY
+	@for image in $(IMAGES); do $(ENGINE) push $(REGISTRY)/$$image:$(VERSION) || exit 1; done
+
+minikube-up:  ## All of it in Minikube, from nothing to a scored payment; CPUS=4 MEMORY=8192
+	@scripts/minikube-up.sh
+
+minikube-smoke:  ## Have the graph in Minikube score a payment
+	@scripts/minikube-smoke.sh
+
+minikube-down:  ## Stop it, keeping what is in it; PURGE=1 removes it for good
+	@scripts/minikube-down.sh $(if $(PURGE),--purge)
+
+image-test:  ## Build the images and have one score payments; ENGINE=podman, BASE=an image at hand
+	@scripts/image-test.sh
+
+manifests: setup  ## Write what manifests have from elsewhere: serve.yaml, versions, rules
+	@$(BIN)/python -m k8s.manifests
+
+lock:  ## Resolve requirements*.txt anew, for every supported Python and for the images (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url -o requirements.txt
+	cp requirements.txt requirements-image.txt  # uv keeps to what is there, where it can
+	uv pip compile pyproject.toml --extra image --universal --python-version 3.13 \
+	  --no-emit-package xgboost --no-emit-package nvidia-nccl-cu13 \
+	  --generate-hashes --no-header --no-emit-index-url -o requirements-image.txt
 
 clean:  ## Remove .venv and caches; .fraudray, which holds your models, stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

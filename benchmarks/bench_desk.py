@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import httpx
 import psutil
 from page import ROOT, met, origin, table, with_block
 from playwright.sync_api import sync_playwright
+
+from fraudray.runtime import free_ports
 
 PAGE: Final = ROOT / "docs" / "results" / "desk.md"
 PACKAGES: Final = ("gradio", "playwright", "mlflow", "xgboost")
@@ -41,9 +42,7 @@ def main() -> None:
 
 def _measured(url: str) -> str:
     """The table."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     page_url, began = f"http://127.0.0.1:{port}", time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "fraudray", "ui", "--port", str(port), "--url", url],

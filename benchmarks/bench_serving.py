@@ -6,23 +6,20 @@ Prints the tables and writes them into docs/results/serving.md, between its mark
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import psutil
 from page import ROOT, origin, with_block
 from serving_batches import batches, batches_block
-from serving_case import Case
+from serving_case import Case, own_home
 from serving_kill import kills, kills_block
 from serving_promotion import promotions, promotions_block
 from serving_single import PEERS, single, single_block
 
-from fraudray import runtime
 from training.errors import FraudrayError
 
 PAGE: Final = ROOT / "docs" / "results" / "serving.md"
@@ -50,14 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.quick:
         given.rows, given.sent, given.seconds, given.kill_seconds = 8_000, 20_000, 5, 30
-    with TemporaryDirectory() as home:
-        os.environ["FRAUDRAY_HOME"] = home
-        for name in ("MLFLOW_TRACKING_URI", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-            os.environ.pop(name, None)  # all state is in that home
-        runtime.prepare()
-        # What a server leaves behind comes to us, and is ended before the next one starts.
-        with runtime.stoppable():
-            _run(given, Path(home), sys.argv[1:] if arguments is None else list(arguments))
+    # What a server leaves behind comes to us, and is ended before the next one starts.
+    with own_home() as home:
+        _run(given, home, sys.argv[1:] if arguments is None else list(arguments))
 
 
 def _run(given: argparse.Namespace, home: Path, words: Sequence[str]) -> None:

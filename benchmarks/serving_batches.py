@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from page import Broken, met, table
 from serving_case import SAME, Case, lists
 from serving_graph import replicas
-from serving_load import ARROW, JSON, Load, free_port, write_bodies, wrk
+from serving_load import ARROW, JSON, Load, write_bodies, wrk
 from serving_servers import graph
+
+from fraudray.runtime import free_ports
 
 JSON_ROWS: Final = 1_000
 ARROW_ROWS: Final = 10_000
@@ -53,7 +55,7 @@ def batches(case: Case, *, seconds: float, warm: float) -> Batches:
     as_json = lists(case.bodies, JSON_ROWS)
     as_arrow = list(_streams(case))
     before = bare(case, seconds)
-    dashboard = free_port()
+    (dashboard,) = free_ports(1)
     with graph(dashboard).running(case) as url:
         first = [a["probability"] for a in json.loads(_post(url, as_json[0], JSON))]
         _require(case, np.array(first), "JSON")

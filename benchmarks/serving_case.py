@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from page import Broken
 
+from fraudray import runtime
 from fraudray.pipeline import Audited, audited, publish
 from training.bundle import ModelBundle
 from training.data import Columns, Dataset, check, records_of
@@ -26,6 +30,18 @@ from tuning.select import Promotion
 MODEL: Final = "fraudray-payments"
 SAME: Final = 1e-6
 """Probabilities that differ by less are the same model's; both compute in 32-bit floats."""
+
+
+@contextmanager
+def own_home() -> Iterator[Path]:
+    """A home with all state in it; whatever the block leaves running is ended."""
+    with TemporaryDirectory() as home:
+        os.environ["FRAUDRAY_HOME"] = home
+        for name in ("MLFLOW_TRACKING_URI", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            os.environ.pop(name, None)
+        runtime.prepare()
+        with runtime.stoppable():
+            yield Path(home)
 
 
 @dataclass(frozen=True)

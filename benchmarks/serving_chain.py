@@ -24,7 +24,6 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.handle import DeploymentHandle
-from serving_load import free_port
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -156,7 +155,9 @@ def main() -> None:
     runtime.prepare()
     with runtime.stoppable():
         try:
-            runtime.start_ray(dashboard_port=free_port())  # as for the graph: with HAProxy
+            runtime.start_ray(
+                dashboard_port=runtime.free_ports(1)[0]
+            )  # as for the graph: with HAProxy
             serve.start(
                 proxy_location="HeadOnly",
                 http_options=HTTPOptions(host="127.0.0.1", port=given.port),

@@ -15,9 +15,9 @@ from page import Broken, met, table
 from serving_case import Case
 from serving_client import Judge, Seen, crowd, quantile, steady
 from serving_graph import Dashboard
-from serving_load import free_port
 from serving_servers import graph
 
+from fraudray.runtime import free_ports
 from serve_app.client import AsyncClient
 from training.errors import FraudrayError
 
@@ -70,7 +70,7 @@ def kills(case: Case, *, seconds: float, warm: float) -> tuple[float, list[Kills
     Broken
         If there are no two replicas of every stage.
     """
-    dashboard = free_port()
+    (dashboard,) = free_ports(1)
     with graph(dashboard).running(case) as url:
         watched = Dashboard(case.folder, dashboard)
         watched.scale(REPLICAS)

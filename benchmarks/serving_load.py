@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,10 +79,3 @@ def wrk(url: str, bodies: Path, *, connections: int, seconds: float, content: st
         **{name: told[name] / 1e3 for name in ("p50", "p95", "p99")},
         longest=told["max"] / 1e3,
     )
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,9 +10,9 @@ from typing import Final
 from page import Broken, met, table
 from serving_case import Case
 from serving_client import Seen, crowd, quantile
-from serving_load import free_port
 from serving_servers import graph
 
+from fraudray.runtime import free_ports
 from serve_app.client import AsyncClient
 
 CONNECTIONS: Final = 64
@@ -48,7 +48,7 @@ def promotions(case: Case, *, seconds: float, warm: float) -> Promotions:
     Broken
         If the orders were carried out and one of the versions answered nothing.
     """
-    with graph(free_port()).running(case) as url:
+    with graph(free_ports(1)[0]).running(case) as url:
         found = asyncio.run(_under_load(url, case, seconds, warm))
     if set(found.seen.versions) < set(case.bundles):
         raise Broken(f"not every version answered: {found.seen.versions}")

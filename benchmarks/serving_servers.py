@@ -16,7 +16,6 @@ from typing import Any, Final
 import httpx
 from page import Broken
 from serving_case import MODEL, Case
-from serving_load import free_port
 
 from fraudray import runtime
 from training.tracking import tracking_uri
@@ -62,7 +61,7 @@ class Server:
         Broken
             If it ends before it answers, or never answers.
         """
-        port = free_port()
+        (port,) = runtime.free_ports(1)
         log = case.folder / "server.log"
         command = [part.format(port=port) for part in self.command]
         with log.open("wb") as output:

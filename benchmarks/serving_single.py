@@ -12,7 +12,7 @@ import joblib  # type: ignore[import-untyped]
 from page import Broken, met, table
 from serving_case import Case
 from serving_graph import replicas
-from serving_load import Load, free_port, write_bodies, wrk
+from serving_load import Load, write_bodies, wrk
 from serving_servers import (
     Server,
     ceiling,
@@ -23,6 +23,8 @@ from serving_servers import (
     own_fastapi,
 )
 from sklearn_pipeline import build
+
+from fraudray.runtime import free_ports
 
 MANY: Final = 64
 TIMES: Final = {"original": 12.0, "mlflow": 10.0, "chain": 4.0, "fastapi-1": 1.0, "ceiling": 0.6}
@@ -87,7 +89,7 @@ def single(case: Case, *, seconds: float, warm: float, peers: Sequence[str] = PE
     warm
         Seconds of load before the first one.
     """
-    dashboard = free_port()
+    (dashboard,) = free_ports(1)
     if "original" in peers:
         pipeline = build(case.champion, case.material.dataset.take(case.material.parts.train))
         joblib.dump(pipeline, case.environment["BENCH_PIPELINE"])

@@ -15,7 +15,16 @@ import warnings
 import click
 
 from fraudray import runtime
-from fraudray.commands import data, keys, making, registry, running, sweeping
+from fraudray.commands import (
+    data,
+    decisions,
+    keys,
+    making,
+    registry,
+    running,
+    sweeping,
+    watching,
+)
 from training.errors import FraudrayError, UsageError
 from training.home import VERSION, home
 
@@ -44,9 +53,9 @@ def cli() -> None:
 
 for _command in (
     data.simulate, data.spec, data.audit, making.train, sweeping.tune, sweeping.sweeps,
-    making.evaluate, registry.models, running.serve, running.deploy, running.status,
-    running.predict, running.score, running.explain, running.ui, running.demo, keys.keys,
-    running.doctor,
+    making.evaluate, making.drift, registry.models, running.serve, running.deploy, running.status,
+    running.predict, running.score, running.explain, running.ui, running.demo, watching.monitoring,
+    keys.keys, decisions.decisions, running.doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

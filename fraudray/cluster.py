@@ -10,7 +10,7 @@ import socket
 import time
 from typing import Any
 
-from fraudray.runtime import RuntimeProblem, quieten_ray
+from fraudray.runtime import RuntimeProblem, quieten_ray, stay_on_loopback
 from training.errors import UsageError
 
 SHIPPED = ("training", "tuning", "fraudray")
@@ -52,7 +52,8 @@ def join(address: str, *, patience: float = PATIENCE) -> None:
 
     place = _place(address)
     _reach(place, patience)
-    _require_node(place)
+    if _is_loopback(_own_node(place)):
+        stay_on_loopback()  # where the cluster is, which `runtime.start_ray` has started
     quieten_ray()
     try:
         ray.init(
@@ -79,7 +80,10 @@ def luggage() -> dict[str, Any]:
 
 
 def _place(address: str) -> str:
-    """The address as Ray takes it: `HOST:PORT`, a loopback name as this machine's own address."""
+    """The address as `HOST:PORT`. A loopback name stays one, and a cluster of this machine listens.
+
+    Ray would take the machine's own address in its place, where a cluster on loopback is not.
+    """
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     named = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
@@ -90,6 +94,8 @@ def _place(address: str) -> str:
             f"--address must be HOST:PORT of the head node (most often port 6379) or auto, run "
             f"on a node of the cluster, got {named!r}{client}"
         )
+    if match is not None and _is_loopback(match[1].strip("[]")):
+        return named
     try:
         return str(canonicalize_bootstrap_address_or_die(named))
     except (OSError, ValueError) as error:  # no or several clusters here; an unknown host
@@ -116,8 +122,12 @@ def _reach(place: str, patience: float) -> None:
             return
 
 
-def _require_node(place: str) -> None:
-    """Check that the cluster knows our token and this machine.
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _own_node(place: str) -> str:
+    """Check that the cluster knows our token and this machine; under which address it does.
 
     Ray finds out too, after 20 and 60 seconds, and without saying which of the two it was.
     """
@@ -143,12 +153,14 @@ def _require_node(place: str) -> None:
     finally:
         channel.close()
     nodes = {node.node_id.hex(): node.node_manager_address for node in reply.node_info_list}
-    if not nodes.keys() & set(find_node_ids()):
+    own = [str(nodes[name]) for name in find_node_ids() if name in nodes]
+    if not own:
         listed = ", ".join(sorted(set(nodes.values()))[:5])
         raise RuntimeProblem(
             f"this machine is no node of the Ray cluster at {place}: run the command on one "
             f"({listed}), or make this machine one by `ray start --address={place}`"
         )
+    return own[0]
 
 
 def _stranger(place: str, why: str) -> RuntimeProblem:

@@ -6,14 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import requests
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.exceptions import RayError
 
 from fraudray.runtime import RuntimeProblem, use_own_token
 from serve_app import writer
 from serve_app.app import NAME
+
+PATIENCE: Final = 30.0
+"""Seconds in which the dashboard may fail to answer."""
+_APPLICATIONS: Final = "/api/serve/applications/"
 
 
 @dataclass(frozen=True)
@@ -86,22 +91,18 @@ class Dashboard:
         there = self.cpus()
         if wanted > there:
             raise RuntimeProblem(f"the graph needs {wanted:g} CPUs, this cluster has {there:g}")
-        with _told(self.address):
-            self._client.deploy_applications(configuration)
+        self._ask("PUT", _APPLICATIONS, json_data=configuration)
 
     def cpus(self) -> float:
         """CPUs of all nodes that are alive."""
-        with _told(self.address):
-            answer = self._client._do_request("GET", "/api/v0/nodes?detail=1&limit=10000")
-            answer.raise_for_status()
-            nodes = answer.json()["data"]["result"]["result"]
+        answer = self._ask("GET", "/api/v0/nodes?detail=1&limit=10000")
+        nodes = answer["data"]["result"]["result"]
         alive = [n for n in nodes if n["state"] == "ALIVE"]
         return float(sum((n.get("resources_total") or {}).get("CPU", 0.0) for n in alive))
 
     def state(self) -> State:
         """What the application does now."""
-        with _told(self.address):
-            found = self._client.get_serve_details()["applications"].get(NAME)
+        found = self._ask("GET", _APPLICATIONS)["applications"].get(NAME)
         if found is None:
             return State("NOT_DEPLOYED", "", ())
         deployments = []
@@ -142,13 +143,32 @@ class Dashboard:
             time.sleep(0.25)
         raise RuntimeProblem(f"the graph is not ready after {timeout:g} s: {told or 'no status'}")
 
+    def _ask(self, method: str, path: str, **sent: Any) -> Any:
+        """The dashboard's answer, from JSON. Whatever is asked here may be asked again.
+
+        While Ray starts on a busy machine, the dashboard fails until what it needs is there.
+        """
+        deadline = time.monotonic() + PATIENCE
+        with _told(self.address):
+            while (answer := self._client._do_request(method, path, **sent)).status_code >= 500:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(1.0)
+            if answer.status_code != 200:
+                # Ray sends a traceback, which ends with what was raised.
+                cause = (answer.text.strip().splitlines() or ["no reason given"])[-1]
+                raise RuntimeError(f"status {answer.status_code}, {cause}")
+            return answer.json() if answer.content else None
+
 
 @contextmanager
 def _told(address: str) -> Iterator[None]:
     """Whatever Ray's client and the network raise, in a line."""
     try:
         yield
-    except (requests.RequestException, ConnectionError, RuntimeError, ValueError) as error:
+    except (
+        RayError, requests.RequestException, ConnectionError, RuntimeError, ValueError
+    ) as error:  # fmt: skip
         cause = " ".join(str(error).split())[:300]
         raise RuntimeProblem(
             f"the Ray dashboard at {address} does not answer as it should: {cause}"

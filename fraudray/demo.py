@@ -186,6 +186,7 @@ class Demo:
             f"HTTP and its docs {graph.url}/docs",
             f"Experiments       {pages['the MLflow page']}",
             f"Ray dashboard     {graph.dashboard}   (token: cat {runtime.token_path()})",
+            "Metrics, alerts   fraudray monitoring, in another terminal",
         ]
         title = f"fraudray is up after {seconds:.0f} s. Ctrl-C stops it"
         console().print(Panel(Text("\n".join(lines)), title=title, title_align="left"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from training.errors import UsageError
 
 
 def console(*, error: bool = False) -> Console:
@@ -28,6 +31,21 @@ def say(text: str) -> None:
 def put_json(content: Any) -> None:
     """Write a result for machines."""
     click.echo(json.dumps(content, indent=2, default=str))
+
+
+def put_page(option: str, path: Path, page: str) -> None:
+    """Write a page to the file that an option names, and say so.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}") from None
+    say(f"Wrote {path}")
 
 
 def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -245,3 +245,21 @@ def champion(tracking: Tracking, model: str) -> tuple[Version, ModelBundle]:
             f"{model} has versions but no champion; choose one with `fraudray models promote`"
         )
     return version, tracking.fetch(version)
+
+
+def version_or_champion(
+    tracking: Tracking, model: str, version: str | None
+) -> tuple[Version, ModelBundle]:
+    """The version given with its bundle, else the champion.
+
+    Raises
+    ------
+    NoModel
+        If none is given and the model has no champion.
+    TrackingError
+        If there is no such version.
+    """
+    if version is None:
+        return champion(tracking, model)
+    found = tracking.version(model, version)
+    return found, tracking.fetch(found)

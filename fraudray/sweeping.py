@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import ray
 
+from fraudray import targets
 from fraudray.exhibit import Exhibit
 from fraudray.order import Order
 from fraudray.output import say
@@ -22,7 +23,7 @@ from training.fit import train
 from training.identity import fingerprint
 from training.tracking import SWEEPS, EndStatus, StoreAway, Tracking, TrackingError
 from tuning.journal import Journal
-from tuning.metrics import SweepMetrics
+from tuning.metrics import SweepMetrics, listening
 from tuning.plan import Planner
 from tuning.record import recorded_in
 from tuning.report import SweepFacts
@@ -217,6 +218,8 @@ class Sweep:
             f"{planner.concurrency} at a time"
         )
         renewed = self.exhibit.renewed(self.facts, lambda: list(planner.trials.values()))
+        if metrics is not None:
+            targets.announce("sweep", *listening(metrics))
         with exported.served(metrics), view, renewed:
             trials = sweep(
                 planner, self.prepared.folds, self.journal,

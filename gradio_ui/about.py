@@ -9,10 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import on_load, trouble
+from gradio_ui.desk import Desk
+from gradio_ui.events import filled
 from gradio_ui.look import Raw, card, code, columns, facts, items, joined, link, paragraph
-from serve_app.client import BadRequest
 
 PICTURES = Path(__file__).parent / "pictures"
 """Drawn for this project; the README shows the same files."""
@@ -26,7 +25,7 @@ def page(desk: Desk) -> None:
     gr.HTML(_system(), apply_default_css=False)
     data = gr.HTML(paragraph("Asking where the data came from."), apply_default_css=False)
     gr.HTML(columns(_versions(), _maintainers()), apply_default_css=False)
-    on_load(lambda: data_html(desk), outputs=data)
+    filled(lambda: (data_html(desk),), None, [data], data)
 
 
 def _system() -> Raw:
@@ -63,10 +62,7 @@ def picture(name: str) -> Raw:
 
 def data_html(desk: Desk) -> Raw:
     """Where the data of the model in service came from, as its card says."""
-    try:
-        about, bundle = desk.about(), desk.champion()
-    except (Trouble, BadRequest) as error:
-        return trouble(error)
+    about, bundle = desk.about(), desk.champion()
     made: dict[str, Any] = bundle.card
     parts = ", ".join(
         f"{name} {part['rows']:,} ({part['frauds']:,} frauds)"

@@ -9,6 +9,9 @@ from html import escape
 
 from gradio_ui.look import Raw
 
+_LETTER, _LINE = 8.0, 14.0
+"""Width of a letter and height of a line of small words, in units of the picture."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -35,6 +38,7 @@ class Frame:
         self.xs, self.ys = xs, ys
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
         self.x, self.y = Scale(*xs, left, right), Scale(*ys, bottom, top)
+        self._named: list[tuple[float, float, float]] = []  # where words of marks stand
 
     def grid(self, *, x: bool = False, y: bool = False) -> str:
         """The lines behind, with the numbers of the upright axis."""
@@ -45,7 +49,7 @@ class Frame:
                 parts.append(
                     f'<line x1="{self.left}" y1="{at:.1f}" x2="{self.right}" y2="{at:.1f}" '
                     'class="fr-grid"/>'
-                    + label(self.left - 6, at + 4, short(value), "end", "fr-small")
+                    + label(self.left - 6, at + 4, _narrow(value), "end", "fr-small")
                 )
         if x:
             parts += [
@@ -82,12 +86,39 @@ class Frame:
         )
 
     def mark(self, x: float, y: float, words: str) -> str:
-        """A point that stands out, with words beside it that stay inside the frame."""
+        """A point that stands out, with words beside it: in the frame, and on no other's words."""
         across, up = self.x(x), self.y(y)
-        anchor, gap = ("end", -9) if across > (self.left + self.right) / 2 else ("start", 9)
-        below = 16 if up < self.top + 20 else -8
+        sides = [("end", -9), ("start", 9)]
+        if across <= (self.left + self.right) / 2:
+            sides.reverse()
+        heights = (16, -8) if up < self.top + 20 else (-8, 16)
+        places = [(side, gap, below) for side, gap in sides for below in heights]
+        anchor, gap, below = next(
+            (place for place in places if self._free(across, up, place, words)), places[0]
+        )
+        self._named.append(self._room(across, up, (anchor, gap, below), words))
         return f'<circle cx="{across:.1f}" cy="{up:.1f}" r="6" class="fr-mark"/>' + label(
             across + gap, up + below, words, anchor, "fr-small fr-strong"
+        )
+
+    def _room(
+        self, x: float, y: float, place: tuple[str, int, int], words: str
+    ) -> tuple[float, float, float]:
+        """From where to where the words of a mark reach, and at which height."""
+        anchor, gap, below = place
+        width = _LETTER * len(words)
+        start = x + gap - (width if anchor == "end" else 0)
+        return start, start + width, y + below
+
+    def _free(self, x: float, y: float, place: tuple[str, int, int], words: str) -> bool:
+        start, end, height = self._room(x, y, place, words)
+        return (
+            self.left <= start
+            and end <= self.right
+            and not any(
+                start < other_end and other_start < end and abs(height - other) < _LINE
+                for other_start, other_end, other in self._named
+            )
         )
 
 
@@ -131,6 +162,11 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1000 if sign == 'k' else size):.3g}{sign}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _narrow(value: float) -> str:
+    """A number beside the upright axis, where there is room for four characters."""
+    return f"{value / 1000:g}k" if 1000 <= abs(value) < 1e4 else short(value)
 
 
 def told_range(edges: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio_ui import charts
 from gradio_ui.batch_run import EDGES, MOST_PROBLEMS, BatchRun
 from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.events import PRIVATE, filled, trouble
 from gradio_ui.look import (
     Raw,
     card,
@@ -45,10 +45,11 @@ _WAITING = empty(
 def page(desk: Desk) -> None:
     """Lay out the page."""
     gr.HTML("<h1>Score a file</h1>", apply_default_css=False)
-    about = gr.HTML(
+    gr.HTML(
         paragraph(f"Score a whole file, CSV or Parquet, of at most {MOST_ROWS:,} rows."),
         apply_default_css=False,
     )
+    about = gr.HTML("", apply_default_css=False)
     file = gr.File(
         label="Payments, CSV or Parquet", file_types=[".csv", ".parquet"], file_count="single",
         interactive=True, height=150,
@@ -64,20 +65,18 @@ def page(desk: Desk) -> None:
         yield from _scored(desk, dropped)
 
     shown = [file, stop, state, downloads, scored, rejected, result]
-    on_load(lambda: _about(desk), outputs=about)
+    filled(lambda: (_about(desk),), None, [about], about)
     going = file.upload(
         score, file, shown, concurrency_limit=AT_ONCE, concurrency_id="batch", **PRIVATE
     )
-    stop.click(_stopped, None, shown, cancels=[going], **PRIVATE)
+    # First it ends, then that is said: what it was about to show must not come after.
+    ending = stop.click(None, None, None, cancels=[going], **PRIVATE)
+    ending.then(_stopped, None, shown, **PRIVATE)
 
 
 def _about(desk: Desk) -> Raw:
     """Which columns a file needs, with one to begin from."""
-    first = f"Score a whole file, CSV or Parquet, of at most {MOST_ROWS:,} rows."
-    try:
-        fields = desk.about()["inputs"]
-    except (Trouble, BadRequest) as error:
-        return joined(paragraph(first), trouble(error))
+    fields = desk.about()["inputs"]
     needed = [code(f["name"]) for f in fields if f["required"]]
     others = [code(f["name"]) for f in fields if not f["required"]]
     names = ",".join(f["name"] for f in fields)
@@ -87,7 +86,7 @@ def _about(desk: Desk) -> Raw:
         f'{quote(names + chr(10) + example + chr(10))}">An example to begin from</a>'
     )
     return joined(
-        paragraph(first, "The first line names the columns, and these must be there:",
+        paragraph("The first line names the columns, and these must be there:",
                   Raw(", ".join(needed)), "." if not others else ""),
         paragraph("These may be there:", Raw(", ".join(others)), ". Others are kept as they are.")
         if others else "",

@@ -83,7 +83,10 @@ def signed_bars(entries: Iterable[tuple[str, float]], told: str = "") -> Raw:
     return svg(height, told or _signed_words(entries), [*parts, line])
 
 
-def bars(entries: Iterable[tuple[str, float]], told: str = "", form: str = ".3g") -> Raw:
+def bars(
+    entries: Iterable[tuple[str, float]], told: str = "", form: str = ".3g",
+    *, end: float | None = None, marks: Mapping[str, float] | None = None,
+) -> Raw:  # fmt: skip
     """Horizontal bars from 0, each under its name.
 
     Parameters
@@ -92,20 +95,31 @@ def bars(entries: Iterable[tuple[str, float]], told: str = "", form: str = ".3g"
         The finding in words; by default the largest of them.
     form
         How their values are written, as `format` has it.
+    end
+        The value of a bar of full length, which larger ones have too; by default the largest.
+    marks
+        Values to draw a line at across every bar, below `end`, each with what it is called.
     """
     entries = list(entries)
-    most = max((value for _, value in entries), default=0.0) or 1.0
-    parts = []
+    most = end or max((value for _, value in entries), default=0.0) or 1.0
+    scale, lines = Scale(0.0, most, 8, _WIDTH - 8), marks or {}
+    begin = 24 if lines else 4
+    parts = [label(scale(at), 14, name, "middle", "fr-small") for name, at in lines.items()]
     for place, (name, value) in enumerate(entries):
-        top = 4 + 40 * place
-        long = max(value / most * (_WIDTH - 16), 1.0)
+        top = begin + 40 * place
+        long = max(scale(value) - 8, 1.0)
         parts.append(label(8, top + 13, _clipped(name), "start"))
         parts.append(label(_WIDTH - 8, top + 13, format(value, form), "end", "fr-number"))
         parts.append(
             f'<rect x="8" y="{top + 19}" width="{long:.1f}" height="12" rx="3" class="fr-fill-1"/>'
         )
+        parts += [
+            f'<line x1="{scale(at):.1f}" y1="{top + 16}" x2="{scale(at):.1f}" y2="{top + 34}" '
+            'class="fr-limit"/>'
+            for at in lines.values()
+        ]
     said = "; ".join(f"{name} {format(value, form)}" for name, value in entries[:5])
-    return svg(8 + 40 * len(entries), told or f"Bars: {said or 'none'}", parts)
+    return svg(begin + 4 + 40 * len(entries), told or f"Bars: {said or 'none'}", parts)
 
 
 def histogram(

@@ -95,7 +95,7 @@ class Desk:
         except ServiceError as error:
             raise self._silent(error) from error
         except (LookupError, TypeError) as error:
-            raise self._stranger() from error
+            raise self.stranger() from error
 
     def order(self, key: str | None, act: Callable[[Client], T]) -> T:
         """Have the graph carry out an order with the operator's key that was typed in.
@@ -176,6 +176,11 @@ class Desk:
                     self._bundles.popitem(last=False)
         return found
 
+    def stranger(self) -> Trouble:
+        """What is told of a service that answers and is not fraudray's graph."""
+        told = f"{self.url} answers, but not as fraudray's graph does. Is the address right?"
+        return Trouble("The service cannot be reached", told)
+
     def _silent(self, error: ServiceError) -> Trouble:
         if error.status == 503:
             title = "The service has no model to answer with yet, or more to do than it can"
@@ -183,12 +188,8 @@ class Desk:
         if error.status is None:
             return Trouble("The service cannot be reached", _sentence(str(error)))
         if error.status == 404:
-            return self._stranger()
+            return self.stranger()
         return Trouble("The service did not answer as it should", _sentence(str(error)))
-
-    def _stranger(self) -> Trouble:
-        told = f"{self.url} answers, but not as fraudray's graph does. Is the address right?"
-        return Trouble("The service cannot be reached", told)
 
 
 _NEW = (
@@ -215,10 +216,7 @@ def _unauthorised(error: Unauthorised) -> Trouble:
 
 
 def _no_store(error: Exception) -> Trouble:
-    said = (
-        f"{_sentence(str(error))} Scoring goes on without it. This page asks again when you "
-        "load it anew."
-    )
+    said = f"{_sentence(str(error))} Scoring goes on without it."
     return Trouble("MLflow cannot be reached", said)
 
 

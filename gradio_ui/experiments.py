@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from gradio_ui import sweeps
-from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.desk import Desk
+from gradio_ui.events import AGAIN, HIDDEN, PRIVATE, Handler, on_load, told
 from gradio_ui.look import Raw, code, empty, paragraph
 from gradio_ui.neighbours import Neighbours
 from gradio_ui.trials import leaderboard, trial_html
@@ -44,10 +44,16 @@ def page(desk: Desk) -> None:
     timer = gr.Timer(SECONDS, active=False)
     outputs = [picks, sweep, trial, overview, board, detail, timer]
 
-    on_load(view.opened, outputs=outputs)
-    timer.tick(view.renewed, [sweep, trial], outputs, **PRIVATE)
-    sweep.input(view.of_sweep, sweep, outputs, **PRIVATE)
-    trial.input(view.of_trial, [sweep, trial], detail, **PRIVATE)
+    def telling(handler: Handler) -> Handler:
+        # What was chosen stays chosen, and the page goes on asking.
+        asking = {board: "", detail: "", timer: gr.update(active=True)}
+        return told(handler, overview, asking, more=AGAIN)
+
+    renewing = telling(view.renewed), [sweep, trial], outputs
+    on_load(*renewing)
+    timer.tick(*renewing, **PRIVATE)
+    sweep.input(telling(view.of_sweep), sweep, outputs, **PRIVATE)
+    trial.input(told(view.of_trial, detail), [sweep, trial], detail, **PRIVATE)
     for chosen in (sweep, trial):
         chosen.change(None, [sweep, trial], None, js=_ADDRESS, **PRIVATE)
 
@@ -58,46 +64,24 @@ class _Experiments:
     def __init__(self, desk: Desk, neighbours: Neighbours) -> None:
         self.desk, self.neighbours = desk, neighbours
 
-    def opened(self, request: gr.Request) -> tuple[Any, ...]:
-        """The sweep and the trial that the address names, else the newest sweep."""
+    def renewed(self, sweep: str | None, trial: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """What is chosen, before that what the address names, else the newest sweep."""
         asked = dict(request.query_params)
-        return self._shown(asked.get("sweep"), asked.get("trial"))
+        return self._shown(sweep or asked.get("sweep"), trial or asked.get("trial"))
 
     def of_sweep(self, sweep: str | None) -> tuple[Any, ...]:
         """Another sweep, of which no trial is chosen yet."""
         return self._shown(sweep, None)
 
-    def renewed(self, sweep: str | None, trial: str | None) -> tuple[Any, ...]:
-        """The same again, as it is now."""
-        return self._shown(sweep, trial)
-
     def of_trial(self, sweep: str | None, trial: str | None) -> Raw:
         """One trial with its curve."""
-        try:
-            found = next((run for run in self._sweeps() if run.run_id == sweep), None)
-            return _PICK if found is None else self._detail(self._trials(found), trial)
-        except Trouble as error:
-            return trouble(error)
+        found = next((run for run in self._sweeps() if run.run_id == sweep), None)
+        return _PICK if found is None else self._detail(self._trials(found), trial)
 
-    def _shown(self, sweep: str | None, trial: str | None) -> tuple[Any, ...]:
-        try:
-            return self._found(sweep, trial)
-        except Trouble as error:
-            # What was chosen stays chosen, and the page goes on asking.
-            return (gr.skip(), gr.skip(), gr.skip(), trouble(error), "", "", gr.Timer(active=True))
-
-    def _found(self, asked: str | None, trial: str | None) -> tuple[Any, ...]:
+    def _shown(self, asked: str | None, trial: str | None) -> tuple[Any, ...]:
         found = self._sweeps()
         if not found:
-            return (
-                gr.Row(visible=False),
-                gr.skip(),
-                gr.skip(),
-                _NONE,
-                "",
-                "",
-                gr.Timer(active=True),
-            )
+            return HIDDEN, gr.skip(), gr.skip(), _NONE, "", "", gr.Timer(active=True)
         sweep = next((run for run in found if run.run_id == asked), found[0])
         trials = self._trials(sweep)
         known = {run.run_id for run in trials}

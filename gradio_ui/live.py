@@ -6,12 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import PRIVATE, on_load, trouble
-from gradio_ui.look import Raw, badge, card, empty, joined, link, paragraph
+from gradio_ui.desk import Desk
+from gradio_ui.events import AGAIN, PRIVATE, on_load, told
+from gradio_ui.look import Raw, badge, card, empty, link, paragraph
 from gradio_ui.neighbours import Neighbours
 from gradio_ui.traffic import traffic
-from serve_app.client import BadRequest
 
 SECONDS = 3.0
 """Between two looks."""
@@ -31,12 +30,7 @@ def page(desk: Desk) -> None:
     beside = gr.HTML("", apply_default_css=False)
     timer = gr.Timer(SECONDS, active=True)
 
-    def look() -> Raw:
-        try:
-            return traffic(desk.stats(), desk.about())
-        except (Trouble, BadRequest) as error:
-            return joined(trouble(error), paragraph("This page goes on asking by itself."))
-
+    look = told(lambda: traffic(desk.stats(), desk.about()), graph, more=AGAIN)
     on_load(look, outputs=graph)
     on_load(lambda: beside_html(neighbours), outputs=beside)
     timer.tick(look, None, graph, **PRIVATE)

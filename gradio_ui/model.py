@@ -9,11 +9,10 @@ import gradio as gr
 
 from gradio_ui.desk import Desk, Trouble
 from gradio_ui.duel import duel, history, shadow_of, version_named
-from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.events import HIDDEN, PRIVATE, filled, told
 from gradio_ui.look import Raw, card, code, empty, joined, paragraph
 from gradio_ui.model_card import card_html
 from gradio_ui.orders import confirmation, operator_key
-from serve_app.client import BadRequest
 
 _LOADING = empty("Opening the model", "The first time takes a few seconds.")
 _ALONE = empty(
@@ -64,16 +63,16 @@ def page(desk: Desk) -> None:
         gr.HTML("<h2>Champions so far</h2>", apply_default_css=False)
         past = gr.HTML("", apply_default_css=False)
 
-    shown = [about, rest, other, versus, past]
     asking = [order, confirm, question, outcome]
-    on_load(view.opened, outputs=shown)
-    other.input(view.beside, other, versus, **_WAIT)
+    whole = filled(view.opened, None, [about, rest, other, versus, past], about, {rest: HIDDEN})
+    other.input(told(view.beside, versus), other, versus, **_WAIT)
     other.change(None, other, None, js=_ADDRESS, **PRIVATE)
-    promote.click(view.ask_to_promote, other, asking, **PRIVATE)
-    back.click(view.ask_to_roll_back, None, asking, **PRIVATE)
-    no.click(lambda: (None, gr.Column(visible=False), "", ""), None, asking, **PRIVATE)
-    done = yes.click(view.carry_out, [key, order], [*asking, key], **_WAIT)
-    done.then(view.again, other, shown, **PRIVATE)
+    not_asked = {order: None, confirm: HIDDEN}
+    promote.click(told(view.ask_to_promote, outcome, not_asked), other, asking, **PRIVATE)
+    back.click(told(view.ask_to_roll_back, outcome, not_asked), None, asking, **PRIVATE)
+    no.click(lambda: (None, HIDDEN, "", ""), None, asking, **PRIVATE)
+    done = yes.click(told(view.carry_out, outcome), [key, order], [*asking, key], **_WAIT)
+    done.then(*whole, **PRIVATE)
 
 
 class _Model:
@@ -84,16 +83,8 @@ class _Model:
 
     def opened(self, request: gr.Request) -> tuple[Any, ...]:
         """The champion, beside the version that the address names or else its challenger."""
-        return self.again(dict(request.query_params).get("version"))
-
-    def again(self, asked: str | None) -> tuple[Any, ...]:
-        """All of it as it is now, beside the version asked for if there is such a one."""
-        try:
-            return self._shown(asked)
-        except (Trouble, BadRequest) as error:
-            return trouble(error), gr.Column(visible=False), gr.skip(), "", ""
-
-    def _shown(self, asked: str | None) -> tuple[Any, ...]:
+        asked = dict(request.query_params).get("version")
+        self.desk.forget()  # who serves is what this page is about: no old answer will do
         about = self.desk.about()
         name, champion = str(about["name"]), str(about["version"])
         challenger = (about.get("challenger") or {}).get("version")
@@ -106,18 +97,12 @@ class _Model:
             joined(card_html(name, champion, self.desk.champion()), *_refused(about)),
             gr.Column(visible=True),
             gr.Dropdown(choices, value=chosen, visible=bool(versions)),
-            self._duel(chosen),
+            self.beside(chosen),
             history(self.desk.look_up(lambda tracking: tracking.history(name))),
         )
 
     def beside(self, other: str | None) -> Raw:
         """The champion beside another version."""
-        try:
-            return self._duel(other)
-        except (Trouble, BadRequest) as error:
-            return trouble(error)
-
-    def _duel(self, other: str | None) -> Raw:
         if other is None:
             return _ALONE
         champion = str(self.desk.about()["version"])
@@ -131,12 +116,9 @@ class _Model:
 
     def ask_to_promote(self, version: str | None) -> tuple[Any, ...]:
         """Say what a promotion does, and ask whether it is meant."""
-        try:
-            now = self.desk.about()["version"]
-        except (Trouble, BadRequest) as error:
-            return None, gr.Column(visible=False), "", trouble(error)
+        now = self.desk.about()["version"]
         if version is None:
-            return None, gr.Column(visible=False), "", _ALONE
+            return None, HIDDEN, "", _ALONE
         said = card(
             f"Let version {version} decide?",
             paragraph(
@@ -150,10 +132,7 @@ class _Model:
 
     def ask_to_roll_back(self) -> tuple[Any, ...]:
         """Say what a rollback does, and ask whether it is meant."""
-        try:
-            now = self.desk.about()["version"]
-        except (Trouble, BadRequest) as error:
-            return None, gr.Column(visible=False), "", trouble(error)
+        now = self.desk.about()["version"]
         said = card(
             f"Roll back from version {now}?",
             paragraph(
@@ -166,21 +145,17 @@ class _Model:
 
     def carry_out(self, key: str, order: Order | None) -> tuple[Any, ...]:
         """Have the graph do it; the key is not kept."""
-        hidden = (None, gr.Column(visible=False), "")
         if order is None:
-            return *hidden, "", gr.skip()
+            return None, HIDDEN, "", "", gr.skip()
         version = order.version
-        try:
-            did = self.desk.order(
-                key, lambda c: c.rollback() if version is None else c.promote(version)
-            )
-        except (Trouble, BadRequest) as error:
-            return gr.skip(), gr.skip(), gr.skip(), trouble(error), gr.skip()
+        did = self.desk.order(
+            key, lambda c: c.rollback() if version is None else c.promote(version)
+        )
         said = card(
             f"Version {did['version']} decides now",
             "Every ingress of the running graph follows it.", tone="pass", role="status",
         )  # fmt: skip
-        return *hidden, said, ""
+        return None, HIDDEN, "", said, ""
 
 
 def _refused(about: dict[str, Any]) -> list[Raw]:

@@ -52,7 +52,11 @@ def card_html(name: str, version: str, bundle: Any) -> Raw:
             card("How it decides", *map(paragraph, said["decides"])),
             card("Before you rely on it", _weak(said["weaknesses"])),
         ),
-        columns(card("Measured on payments it never saw", *_tested(test, said)), _counts(test)),
+        card(
+            "Measured on payments it never saw",
+            _table(said["measured"], "On the test rows, at the threshold"),
+        ),
+        columns(_counts(test), *_line(test)),
         columns(
             card("What the score depends on", *_importance(said["importance"])),
             card("Can its probabilities be believed?", *_calibration(bundle, said)),
@@ -76,18 +80,18 @@ def _weak(said: Sequence[str]) -> Raw:
     return items(said) if said else paragraph("No weakness stood out. That is no promise.")
 
 
-def _tested(test: Mapping[str, Any], said: Mapping[str, Any]) -> list[Raw]:
-    """Metrics with intervals and counts, and precision over recall."""
+def _line(test: Mapping[str, Any]) -> list[Raw]:
+    """Precision over recall, with the threshold in service marked."""
     found, metrics = test["curve"], test["metrics"]
-    shown = [_table(said["measured"], "On the test rows, at the threshold")]
-    if found["recall"]:
-        at = (metrics["recall"], metrics["precision"])
-        marks = [] if None in at else [(*at, "threshold")]
-        told = f"Precision over recall; the area under the line is {number(metrics['pr_auc'])}"
-        line = {"precision": (found["recall"], found["precision"])}
-        span = (0.0, 1.0)
-        shown.append(charts.lines(line, "Recall", "Precision", marks, span, span, told=told))
-    return shown
+    if not found["recall"]:
+        return []
+    at = (metrics["recall"], metrics["precision"])
+    marks = [] if None in at else [(*at, "threshold")]
+    told = f"Precision over recall; the area under the line is {number(metrics['pr_auc'])}"
+    line = {"precision": (found["recall"], found["precision"])}
+    span = (0.0, 1.0)
+    drawn = charts.lines(line, "Recall", "Precision", marks, span, span, told=told)
+    return [card("Precision over recall", drawn)]
 
 
 def _counts(test: Mapping[str, Any]) -> Raw:

@@ -77,7 +77,7 @@ class Neighbours:
             grafana=Neighbour(
                 "Grafana", _address("FRAUDRAY_GRAFANA_URL", 3000),
                 "Dashboards and alerts over days and weeks.",
-                "It is set up apart from fraudray and reads its metrics through Prometheus.",
+                "Start it with make monitoring, where it is installed.",
             ),
         )  # fmt: skip
 

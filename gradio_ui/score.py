@@ -10,14 +10,13 @@ import gradio as gr
 
 from gradio_ui import answer
 from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.events import PRIVATE, filled
 from gradio_ui.form import Form
-from gradio_ui.look import Raw, badge, bold, card, empty, facts, joined, paragraph, percent
+from gradio_ui.look import Raw, badge, bold, card, empty, facts, paragraph, percent
 from gradio_ui.metrics import SCORES
 from serve_app.client import BadRequest
 from serve_app.contract import Record
 
-RETRY_SECONDS = 3
 EXAMPLES = {
     "legitimate": "A legitimate payment",
     "fraudulent": "A fraudulent payment",
@@ -35,7 +34,6 @@ _SOURCE = (
     "The examples are real payments that the model was tested on and never learned from; what "
     "became of them is known."
 )
-_AGAIN = "This page asks again every few seconds and goes on by itself once there is an answer."
 # The address follows the payment, so that it can be sent to somebody.
 _ADDRESS = "link => { if (link) window.history.replaceState(null, '', link); }"
 
@@ -45,8 +43,6 @@ def page(desk: Desk) -> None:
     gr.HTML(_TITLE, apply_default_css=False)
     said = gr.HTML(_LOADING, apply_default_css=False)
     known = gr.State(None)  # what the form is made from
-    retry = gr.Button("Try again", visible=False, elem_classes="fr-narrow")
-    timer = gr.Timer(RETRY_SECONDS, active=False)
     with gr.Row(visible=False, elem_classes="fr-main") as main:
         left = gr.Column(scale=6, min_width=320)
         with gr.Column(scale=5, min_width=320, elem_classes="fr-result"):
@@ -55,9 +51,8 @@ def page(desk: Desk) -> None:
     link = gr.Textbox(visible="hidden", label="Link")
 
     scores = _Scores(desk)
-    outputs = [known, said, retry, timer, main, result, request, link]
-    on_load(scores.opened, known, outputs)
-    gr.on([retry.click, timer.tick], scores.opened, known, outputs, **PRIVATE)
+    # Nothing that was filled in or found is taken away while the graph is.
+    again = filled(scores.opened, known, [known, said, main, result, request, link], said)
     link.change(None, link, None, js=_ADDRESS, **PRIVATE)
 
     with left:
@@ -81,7 +76,7 @@ def page(desk: Desk) -> None:
                 form.widgets, [result, request, link],
                 scroll_to_output=True, show_progress_on=result,
                 **(PRIVATE | {"show_progress": "minimal"}),
-            ).then(scores.opened, known, outputs, **PRIVATE)  # fmt: skip
+            ).then(*again, **PRIVATE)  # fmt: skip
 
 
 class _Scores:
@@ -93,15 +88,12 @@ class _Scores:
     def opened(self, known: dict[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:
         """Which model is in service; at first also the payment that the address holds."""
         skip = gr.skip()
+        about = self.desk.about()
         try:
-            about = self.desk.about()
             summary, fresh = model_html(about), _known(about)
-        except Trouble as error:
-            return _away(error)
-        except (LookupError, TypeError):
-            stranger = f"{self.desk.url} answers, but not as fraudray's graph does."
-            return _away(Trouble("The service cannot be reached", stranger))
-        up = (summary, gr.Button(visible=False), gr.Timer(active=False), gr.Row(visible=True))
+        except (LookupError, TypeError) as error:
+            raise self.desk.stranger() from error
+        up = (summary, gr.Row(visible=True))
         # A form is not made anew, and so emptied, when only the version moves.
         if known is not None and all(known[name] == fresh[name] for name in fresh):
             return skip, *up, skip, skip, skip
@@ -159,12 +151,6 @@ def model_html(about: Mapping[str, Any]) -> Raw:
             "PR-AUC": area,
         }),
     )  # fmt: skip
-
-
-def _away(error: Trouble) -> tuple[Any, ...]:
-    """What is shown while the graph is away; nothing that was filled in or found is taken."""
-    said = joined(trouble(error), paragraph(_AGAIN))
-    return gr.skip(), said, gr.Button(visible=True), gr.Timer(active=True), *([gr.skip()] * 4)
 
 
 def _known(about: Mapping[str, Any]) -> dict[str, Any]:

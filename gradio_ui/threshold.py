@@ -7,12 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from gradio_ui.desk import Desk, Trouble
-from gradio_ui.events import PRIVATE, on_load, trouble
+from gradio_ui.desk import Desk
+from gradio_ui.events import HIDDEN, PRIVATE, filled, told
 from gradio_ui.look import Raw, bold, card, empty, paragraph, percent
 from gradio_ui.orders import confirmation, operator_key
 from gradio_ui.tradeoff import Costs, Tradeoff
-from serve_app.client import BadRequest
 
 _TITLE = (
     "<h1>Threshold</h1>"
@@ -67,20 +66,23 @@ def page(desk: Desk) -> None:
 
     views = [numbers, pictures, policies]
     money = [missed, alarm]
-    on_load(view.opened, None, [said, main, slider, exact, *money, jumps, *views])
+    whole = [said, main, slider, exact, *money, jumps, *views]
+    filled(view.opened, None, whole, said, {main: HIDDEN})
     latest: dict[str, Any] = PRIVATE | {"trigger_mode": "always_last"}
-    slider.input(view.slid, [slider, *money], [exact, *views], **latest)
-    exact.input(view.typed, [exact, *money], [slider, *views], **latest)
-    jumps.input(view.jumped, [jumps, *money], [slider, exact, *views], **PRIVATE)
-    gr.on([m.input for m in money], view.priced, [exact, *money], views, **latest)
+    slider.input(told(view.slid, numbers), [slider, *money], [exact, *views], **latest)
+    exact.input(told(view.typed, numbers), [exact, *money], [slider, *views], **latest)
+    jumps.input(told(view.jumped, numbers), [jumps, *money], [slider, exact, *views], **PRIVATE)
+    priced = told(view.priced, numbers), [exact, *money], views
+    gr.on([m.input for m in money], *priced, **latest)
     exact.change(None, exact, None, js=_ADDRESS, **PRIVATE)
     asking = [confirm, question, outcome]
-    apply.click(view.ask, exact, asking, **PRIVATE)
-    no.click(lambda: (gr.Column(visible=False), "", ""), None, asking, **PRIVATE)
+    apply.click(told(view.ask, outcome, {confirm: HIDDEN}), exact, asking, **PRIVATE)
+    no.click(lambda: (HIDDEN, "", ""), None, asking, **PRIVATE)
     done = yes.click(
-        view.carry_out, [key, exact], [*asking, key], **(PRIVATE | {"show_progress": "minimal"})
-    )
-    done.then(view.priced, [exact, *money], views, **PRIVATE)
+        told(view.carry_out, outcome), [key, exact], [*asking, key],
+        **(PRIVATE | {"show_progress": "minimal"}),
+    )  # fmt: skip
+    done.then(*priced, **PRIVATE)
 
 
 class _Thresholds:
@@ -92,10 +94,7 @@ class _Thresholds:
 
     def opened(self, request: gr.Request) -> tuple[Any, ...]:
         """The threshold in service, or the one that the address names."""
-        try:
-            tradeoff = self._tradeoff()
-        except (Trouble, BadRequest) as error:
-            return trouble(error), gr.Column(visible=False), *([gr.skip()] * 8)
+        tradeoff = self._tradeoff()
         threshold = _number(dict(request.query_params).get("at"))
         if threshold is None:
             threshold = float(tradeoff.bundle.choice.threshold)
@@ -117,19 +116,13 @@ class _Thresholds:
 
     def slid(self, step: float, missed: Any, alarm: Any) -> tuple[Any, ...]:
         """The slider was moved."""
-        try:
-            tradeoff = self._tradeoff()
-        except (Trouble, BadRequest) as error:
-            return gr.skip(), trouble(error), gr.skip(), gr.skip()
+        tradeoff = self._tradeoff()
         threshold = tradeoff.at(step)
         return threshold, *_views(tradeoff, threshold, _costs(missed, alarm))
 
     def typed(self, threshold: Any, missed: Any, alarm: Any) -> tuple[Any, ...]:
         """A threshold was typed."""
-        try:
-            tradeoff = self._tradeoff()
-        except (Trouble, BadRequest) as error:
-            return gr.skip(), trouble(error), gr.skip(), gr.skip()
+        tradeoff = self._tradeoff()
         given = _number(threshold)
         if given is None:
             return gr.skip(), _WRONG, gr.skip(), gr.skip()
@@ -138,10 +131,7 @@ class _Thresholds:
 
     def jumped(self, letter: str | None, missed: Any, alarm: Any) -> tuple[Any, ...]:
         """A policy was chosen."""
-        try:
-            tradeoff = self._tradeoff()
-        except (Trouble, BadRequest) as error:
-            return gr.skip(), gr.skip(), trouble(error), gr.skip(), gr.skip()
+        tradeoff = self._tradeoff()
         costs = _costs(missed, alarm)
         optima = {optimum.letter: optimum.threshold for optimum in tradeoff.optima(costs)}
         threshold = optima.get(letter or "", tradeoff.bundle.choice.threshold)
@@ -156,11 +146,8 @@ class _Thresholds:
         """Say what is about to be done, and have it confirmed."""
         given = _number(threshold)
         if given is None or given == 0:
-            return gr.Column(visible=False), "", _WRONG
-        try:
-            about = self.desk.about()
-        except (Trouble, BadRequest) as error:
-            return gr.Column(visible=False), "", trouble(error)
+            return HIDDEN, "", _WRONG
+        about = self.desk.about()
         question = paragraph(
             "The running model will alert from", bold(percent(given)), "on; now it does from",
             bold(f"{percent(about['threshold'])}."), "Everybody who asks it is answered so from "
@@ -170,21 +157,17 @@ class _Thresholds:
 
     def carry_out(self, key: str, threshold: Any) -> tuple[Any, ...]:
         """Have the graph decide by it, with the operator's key."""
-        hidden = gr.Column(visible=False)
         given = _number(threshold)
         if given is None or given == 0:
-            return hidden, "", _WRONG, gr.skip()
-        try:
-            moved = self.desk.order(key, lambda operator: operator.threshold(threshold=given))
-        except (Trouble, BadRequest) as error:
-            return hidden, "", trouble(error), gr.skip()
+            return HIDDEN, "", _WRONG, gr.skip()
+        moved = self.desk.order(key, lambda operator: operator.threshold(threshold=given))
         said = card(
             "Applied",
             paragraph("Version", bold(moved["version"]), "decides now: it alerts from",
                       bold(percent(given)), "on, in every part of the graph."),
             tone="pass", role="status",
         )  # fmt: skip
-        return hidden, "", said, ""
+        return HIDDEN, "", said, ""
 
     def _tradeoff(self) -> Tradeoff:
         """Of the version in service; made anew when that is another."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradio_ui import charts
+from gradio_ui.drift import drift
 from gradio_ui.look import (
     NOTHING,
     Raw,
@@ -23,12 +24,14 @@ from gradio_ui.look import (
     table,
 )
 
-_REFUSALS = {
+REFUSALS = {
     "invalid": "the content was wrong", "not-ready": "no version was ready",
     "decision-log": "the log of decisions was away", "key": "no key that is known",
     "overload": "too much waited", "deadline": "no answer in time",
     "too-large": "the body was too large", "unknown": "no such path or version",
-    "error": "something unforeseen",
+    "error": "something unforeseen", "broken": "the body broke off",
+    "slow": "the body took too long to arrive", "content-type": "no content type that is read",
+    "method": "another method than the path has", "order": "an order was not carried out",
 }  # fmt: skip
 
 
@@ -62,7 +65,7 @@ def traffic(stats: Mapping[str, Any], about: Mapping[str, Any]) -> Raw:
         nothing = (
             "Score a payment on the first page, or send one, and it shows here within seconds."
         )
-        rest = (*_drift(stats), *_quality(stats), _log(stats))
+        rest = (*drift(stats), *_quality(stats), _log(stats))
         return joined(head, empty("Nothing was asked yet", nothing), *rest)
     back = [(step["at"] - timeline[-1]["at"]) / 60 for step in timeline]
     return joined(
@@ -76,7 +79,7 @@ def traffic(stats: Mapping[str, Any], about: Mapping[str, Any]) -> Raw:
             card("Scores", *_scores(stats, float(about["threshold"]))),
         ),
         columns(card("Decisions", _decisions(stats)), card("Refusals", _refused(stats))),
-        *_shadow(stats), *_drift(stats), *_quality(stats), _log(stats),
+        *_shadow(stats), *drift(stats), *_quality(stats), _log(stats),
     )  # fmt: skip
 
 
@@ -143,7 +146,7 @@ def _decisions(stats: Mapping[str, Any]) -> Raw:
 def _refused(stats: Mapping[str, Any]) -> Raw:
     if not stats["refused"]:
         return paragraph("No request was refused.")
-    rows = [(_REFUSALS.get(why, why), count) for why, count in stats["refused"].items()]
+    rows = [(REFUSALS.get(why, why), count) for why, count in stats["refused"].items()]
     return table(("Why", "Requests"), rows, "Requests that were refused")
 
 
@@ -157,21 +160,6 @@ def _shadow(stats: Mapping[str, Any]) -> list[Raw]:
     ]  # fmt: skip
     heads = ("Champion", "Challenger", "Payments", "Decided otherwise", "Mean difference")
     return [card("Challenger", table(heads, rows, "A challenger beside the champion"))]
-
-
-def _drift(stats: Mapping[str, Any]) -> list[Raw]:
-    """How far payments are from those that the model was made from, where the graph tells it."""
-    drift = stats.get("drift")
-    if not isinstance(drift, Mapping) or not drift:
-        return []
-    flat = {k: v for k, v in drift.items() if isinstance(v, int | float | str)}
-    nested = {k: v for k, v in drift.items() if isinstance(v, Mapping)}
-    tables = [
-        table(("Field", name), [(k, v) for k, v in found.items()
-                                if isinstance(v, int | float | str)], name)
-        for name, found in nested.items()
-    ]  # fmt: skip
-    return [card("Drift", facts(flat) if flat else "", *tables)]
 
 
 def _quality(stats: Mapping[str, Any]) -> list[Raw]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
+from prometheus_client import Metric
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
@@ -25,6 +27,8 @@ from serve_app.ingress import Http
 from serve_app.keys import Keys
 from serve_app.ledger import Ledger
 from serve_app.member import Follow, Member
+from serve_app.metrics.bridge import Bridge
+from serve_app.metrics.replicas import Work, of_ingress, of_rollout
 from serve_app.rollout import Rollout as Logic
 from serve_app.rollout import Wanted
 from serve_app.versions import Plan, Reference, Report
@@ -74,6 +78,7 @@ class Rollout:
         self._ordering = asyncio.Lock()
         self._away = False
         self._kept: Reference | None = None
+        Bridge(_application(), self._metrics).start()
         self._task = asyncio.create_task(self._keep_looking())
 
     async def __del__(self) -> None:
@@ -81,8 +86,12 @@ class Rollout:
         self._task.cancel()
 
     async def follow(self, report: Report) -> Plan:
-        """Take a replica's report; the next plan, or the same one after a second."""
-        await self._looked.wait()
+        """Take a replica's report; the next plan, or its own again after a second."""
+        try:
+            async with asyncio.timeout(LOOK):
+                await self._looked.wait()
+        except TimeoutError:
+            return report.plan  # there is none yet
         self._logic.heard(report)
         await self._tell()
         known = report.plan.generation
@@ -131,6 +140,9 @@ class Rollout:
         except Refused as refused:
             return Outcome(refused.status, str(refused), self._logic.plan)
 
+    def _metrics(self) -> Iterator[Metric]:
+        return of_rollout(self._logic, registry_up=not self._away)
+
     async def _keep_looking(self) -> None:
         while True:
             try:
@@ -175,10 +187,12 @@ class _Replica:
     """A stage's replica: it joins the rollout before it takes requests."""
 
     member: Member[Any]
+    work: Work
 
     async def _join(self, rollout: DeploymentHandle) -> None:
         self._rollout = rollout
         await self.member.join()
+        Bridge(_application(), self.work.metrics).start()
 
     async def __del__(self) -> None:
         """Say good-bye, so that no promotion waits for this replica."""
@@ -240,6 +254,7 @@ class Ingress:
         )
         self._http = Http(self.graph, Keys() if given.keys else None, given.deadline_s)
         await self.graph.start()
+        Bridge(_application(), lambda: of_ingress(*self.graph.waiting)).start()
 
     def __serve_build_asgi_app__(self) -> Http:
         """Ray Serve asks for the application once the replica is made."""
@@ -299,6 +314,10 @@ def configuration(model: str, *, host: str, port: int, keys: bool = True) -> dic
 
 def _own_name() -> str:
     return str(serve.get_replica_context().replica_id.unique_id)
+
+
+def _application() -> str:
+    return str(serve.get_replica_context().app_name)
 
 
 def _following(rollout: DeploymentHandle) -> Follow:

@@ -19,6 +19,10 @@ from training.errors import FraudrayError, printable
 FIRST_PAUSE = 0.1
 """Seconds before the second attempt, at most; each further pause is twice as long."""
 
+PART = 0.4
+"""Of the time for an answer, what an attempt may take while others are left: a machine that has
+vanished says nothing, and by default the graph gives up after a third of it."""
+
 LONGEST_WAIT = 10.0
 """Seconds of a Retry-After that are waited, at most."""
 
@@ -62,9 +66,9 @@ class Done(Generic[T]):
 class Attempts(Generic[T]):
     """One exchange, attempt by attempt, whoever sends them.
 
-    Asked again is what may be, where the service is overloaded or away (503, 502, no connection)
-    or a proxy fails (a 500 that is none of ours), after a pause: what Retry-After says, and a
-    random part of one that doubles.
+    Asked again is what may be, where the service is overloaded or away (503, 502, no connection),
+    too late (504) or a proxy fails (a 500 that is none of ours), after a pause: what Retry-After
+    says, and a random part of one that doubles.
 
     Parameters
     ----------
@@ -84,10 +88,12 @@ class Attempts(Generic[T]):
 
     def request(self) -> dict[str, Any]:
         """The next attempt, as httpx takes it."""
-        asked = self._asked
+        asked, left = self._asked, self._deadline - time.monotonic()
+        if self._left:
+            left = min(left, PART * self._timeout)
         return {
             "method": asked.method, "url": asked.path, "content": asked.body,
-            "headers": asked.headers, "timeout": max(self._deadline - time.monotonic(), 0.001),
+            "headers": asked.headers, "timeout": max(left, 0.001),
         }  # fmt: skip
 
     def judge(self, outcome: httpx.Response | httpx.HTTPError) -> Done[T] | float:
@@ -107,7 +113,9 @@ class Attempts(Generic[T]):
             return Done(self._read(outcome))
         else:
             failure, ours = self._refusal(outcome)
-            away = outcome.status_code in (502, 503) or (outcome.status_code == 500 and not ours)
+            away = outcome.status_code in (502, 503, 504) or (
+                outcome.status_code == 500 and not ours
+            )
             wait = _retry_after(outcome)
         wait += self._pause * random.uniform(0.5, 1)
         if away and self._left and time.monotonic() + wait < self._deadline:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import FIRST_COMPLETED
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,12 @@ WAITING: Final = 512
 """Requests that may wait; what comes beyond is refused at once."""
 WAITING_ROWS: Final = 200_000
 """Payments that may wait."""
-STUCK: Final = 3.0
+STUCK: Final = 1.0
 """Seconds without an answer after which a call is sent again: its replica may have died unseen."""
+SLOWER: Final = 4.0
+"""Times the last call's time, before which the next one is only slow."""
+LOST: Final = 20.0
+"""Seconds for which an answer may still come; of a machine that died unseen Ray knows by then."""
 AGAIN: Final = 0.05
 """Seconds before a call is sent again that a replica died with."""
 
@@ -56,6 +61,7 @@ Scores = tuple[NDArray[np.float64], NDArray[np.int8]]
 Send = Callable[[Reference, Columns], Awaitable[Scores]]
 """The graph."""
 
+T = TypeVar("T")
 _log = logging.getLogger("ray.serve")
 
 
@@ -89,7 +95,7 @@ class Calls:
     """
 
     def __init__(
-        self, reference: Reference, send: Send, lasting: Callable[[Exception], bool], most: int
+        self, reference: Reference, send: Send, lasting: Callable[[BaseException], bool], most: int
     ) -> None:
         self.reference = reference
         self._most = most
@@ -101,7 +107,8 @@ class Calls:
         self._timer: asyncio.TimerHandle | None = None
         self._usual = 1  # requests of the call that came back last
         self._gathered = 0.0  # when the next ones have had their time to gather
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._took = 0.0  # seconds, by the call that came back last
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def waiting(self) -> int:
@@ -171,9 +178,18 @@ class Calls:
                     rows += waiting.rows
             if batch:
                 self.in_flight += 1
-                task = asyncio.create_task(self._call(batch))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._task(self._call(batch))
+
+    def _task(self, doing: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(doing)
+        self._tasks.add(task)  # the event loop alone would not keep it
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: of a call that was sent twice, one answer is enough
 
     def _enough(self) -> bool:
         """Whether so much waits that it should go now."""
@@ -207,18 +223,33 @@ class Calls:
             self._pump()
 
     async def _persistently(self, columns: Columns, batch: list[_Waiting]) -> Scores:
+        """The first answer. Scoring changes nothing, so it may be done again and twice."""
+        sent: dict[asyncio.Task[Scores], float] = {}
+        now = asyncio.get_running_loop().time
         while True:
-            try:
-                async with asyncio.timeout(STUCK):
-                    return await self._send(self.reference, columns)
-            except Exception as error:
-                # Scoring changes nothing, so it may be done again; for whom nobody waits, it ends.
-                stuck = isinstance(error, TimeoutError)
-                lasting = not stuck and self._lasting(error)
-                if lasting or all(w.answer.done() for w in batch):
-                    raise
+            sent[self._task(self._until_lost(columns))] = now()
+            patience = max(STUCK, SLOWER * self._took)
+            done, _ = await asyncio.wait(sent, timeout=patience, return_when=FIRST_COMPLETED)
+            unwanted = all(w.answer.done() for w in batch)
+            for task in done:
+                began, error = sent.pop(task), task.exception()
+                if error is None:
+                    self._took = now() - began
+                    return task.result()
+                # A stage's own error comes again; one that a replica died with does not.
+                if unwanted or (not isinstance(error, TimeoutError) and self._lasting(error)):
+                    raise error
                 _log.warning("a call is sent again: %s", type(error).__name__)
                 await asyncio.sleep(AGAIN)
+            if not done:
+                # It is not cancelled: while it counts there, Ray sends the next ones elsewhere.
+                if unwanted:
+                    raise TooLate("no answer in time")
+                _log.warning("a call is sent again: no answer after %.1f s", patience)
+
+    async def _until_lost(self, columns: Columns) -> Scores:
+        async with asyncio.timeout(LOST):
+            return await self._send(self.reference, columns)
 
 
 def _expire(answers: list[asyncio.Future[Scores]]) -> None:

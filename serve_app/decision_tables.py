@@ -1,4 +1,4 @@
-"""The tables of the decision log; decisions and feedback are only ever added to."""
+"""The tables of the decision log; nothing in them changes, and only what is old leaves."""
 
 from __future__ import annotations
 

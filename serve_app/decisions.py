@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from serve_app.decision_rows import append
 from serve_app.decision_tables import FEEDBACK, LOSSES, METADATA, REQUESTS, SCORES
 from serve_app.delivery import Delivery
+from serve_app.retention import Old, Pruned, old, prune_labels, prune_requests
 from training.errors import FraudrayError
 
 _PATIENCE = 2
@@ -58,6 +60,22 @@ class Quality(NamedTuple):
     label_delay: float
     """Mean seconds from decision to label."""
 
+    @property
+    def alerts(self) -> int:
+        """Alerts that have a label."""
+        return self.true_positive + self.false_positive
+
+    @property
+    def precision(self) -> float | None:
+        """Share of alerts that are fraud; None without alerts."""
+        return self.true_positive / self.alerts if self.alerts else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of frauds that were alerted on; None without frauds."""
+        frauds = self.true_positive + self.false_negative
+        return self.true_positive / frauds if frauds else None
+
 
 class Loss(NamedTuple):
     """Decisions made by an ingress that ended before the log held them."""
@@ -69,7 +87,7 @@ class Loss(NamedTuple):
 
 
 class DecisionStore:
-    """Decisions and labels, both only ever added.
+    """Decisions and labels, both only ever added until they are old enough to leave.
 
     Parameters
     ----------
@@ -224,6 +242,34 @@ class DecisionStore:
         )
         with self._connection() as connection:
             return [Loss(*row) for row in connection.execute(noted)]
+
+    def old(self, before: float) -> list[Old]:
+        """What `prune` would remove of each ledger; without the labels, which follow."""
+        with self._connection() as connection:
+            return old(connection, before)
+
+    def prune(self, before: float) -> Pruned:
+        """Remove decisions made before a time, and labels that came before it for what is gone.
+
+        The last request of each ledger stays, and so do losses. It goes in many transactions with
+        pauses as long as themselves, so that the writer finds its place; what an interrupted call
+        has removed is gone.
+        """
+        pruned = Pruned()
+        steps = [partial(prune_requests, found=found) for found in self.old(before)]
+        for step in [*steps, partial(prune_labels, before=before)]:
+            while True:
+                began = time.monotonic()
+                with self._connection() as connection:
+                    gone = step(connection)
+                if gone == Pruned():
+                    break
+                pruned = pruned.plus(gone)
+                time.sleep(time.monotonic() - began)
+        return pruned
+
+    def __str__(self) -> str:
+        return self._name
 
     def close(self) -> None:
         """Let go of the database."""

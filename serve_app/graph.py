@@ -8,26 +8,31 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
-from serve_app.calls import Calls, Scores, Send, most_rows
-from serve_app.contract import PaymentContract, form_fields
+from serve_app.calls import Calls, Scores, Send
 from serve_app.decisions import Feedback
 from serve_app.delivery import Delivery, Role
+from serve_app.entry import Entry
 from serve_app.ledger import Ledger
 from serve_app.member import Follow, Member
+from serve_app.tally import Tally
 from serve_app.versions import Plan, Reference
-from training.bundle import ModelBundle
-from training.data import Columns, columns_of
+from training.data import Columns
 from training.errors import FraudrayError
-from training.examples import pick
 
 DELIVERY: Final = 0.2
 """Seconds between two deliveries to the decision log."""
+AWAY: Final = 1.0
+"""Seconds to the next one where it keeps nothing: all that waits for it goes each time."""
+COUNTING: Final = 2.0
+"""Seconds between two times that payments are counted for drift."""
 STOP: Final = 8.0
 """Seconds that the last decisions may take to reach their log."""
 SHADOW_ROWS: Final = 8192
 """Payments that may wait for a challenger in shadow; others are not compared."""
+COMING: Final = 15.0
+"""Seconds that a version may take to be in service before an ingress takes requests without one."""
 PROBE: Final = 2.0
 """Seconds that a graph may take to score the payment that says whether it is ready."""
 
@@ -66,48 +71,14 @@ class Orders(Protocol):
 class DecisionLog(Protocol):
     """The way to the one writer of decisions."""
 
-    async def deliver(self, delivery: Delivery, /) -> int:
-        """Keep what a ledger brings; the number of the delivery."""
+    async def deliver(self, delivery: Delivery, /) -> bool:
+        """Count and keep what a ledger brings; whether it is kept, else it must come again."""
 
     async def feedback(self, labels: list[Feedback], /) -> list[Feedback]:
         """Keep labels; those of decisions that are not known."""
 
     async def stats(self) -> dict[str, Any]:
         """What happened in the last minutes, in all ingresses."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What an ingress needs of a version: how its payments look, and what is said of it.
-
-    Attributes
-    ----------
-    probe
-        Columns of one payment that it must be able to score.
-    rows
-        Payments that a call down the graph may hold; see `calls.most_rows`.
-    """
-
-    reference: Reference
-    contract: PaymentContract
-    threshold: float
-    about: dict[str, Any]
-    probe: Columns
-    rows: int
-
-    @classmethod
-    def of(cls, reference: Reference) -> Self:
-        """Load a version and keep this of it."""
-        bundle = reference.load()
-        rows = [sample["row"] for sample in bundle.sample[:1]]
-        return cls(
-            reference,
-            PaymentContract(bundle.spec),
-            bundle.choice.threshold,
-            _about(reference, bundle),
-            columns_of(rows, bundle.spec.inputs),
-            most_rows(len(bundle.features.feature_names_)),
-        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +108,7 @@ class Graph:
         *,
         follow: Follow,
         send: Send,
-        lasting: Callable[[Exception], bool],
+        lasting: Callable[[BaseException], bool],
         explain: Callable[[Reference, Columns], Awaitable[list[dict[str, Any]]]],
         orders: Orders,
         log: DecisionLog,
@@ -153,24 +124,28 @@ class Graph:
         self._calls: dict[Reference, Calls] = {}
         self._shadows: set[asyncio.Task[None]] = set()
         self._delivering = asyncio.Lock()
-        self._deliverer: asyncio.Task[None] | None = None
+        self._tally = Tally()
+        self._keeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Hold what is live; return when requests may come."""
         await self._member.join()
-        self._deliverer = asyncio.create_task(self._keep_delivering())
+        await self._member.in_service(COMING)
+        self._keeping = [
+            asyncio.create_task(self._keep_delivering()),
+            asyncio.create_task(self._keep_counting()),
+        ]
 
     async def stop(self) -> None:
         """Bring the last decisions to their log."""
         await self._member.leave()
-        if self._deliverer is not None:
-            self._deliverer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._deliverer
-        await asyncio.gather(*self._shadows, return_exceptions=True)
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, *self._shadows, return_exceptions=True)
+        await self._count()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP):
-                while not await self._deliver():
+                while not await self._deliver() or self.ledger.take() is not None:
                     await asyncio.sleep(DELIVERY)
         self.ledger.close()  # what is left is counted in a file
 
@@ -202,6 +177,7 @@ class Graph:
         scores = await self._score(chosen.entry, columns, rows, deadline)
         version = chosen.entry.reference.version
         self.ledger.decided(request_id, version, chosen.role, chosen.entry.threshold, *scores)
+        self._tally.note(version, chosen.entry.yardstick, columns, scores[0])
         plan = self._member.plan
         if (
             plan.challenger is not None
@@ -263,6 +239,12 @@ class Graph:
         await self._deliver()
         return await self._log.stats()
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests and payments that no call has taken yet."""
+        calls = list(self._calls.values())  # at once: another thread may ask, for metrics
+        return sum(c.waiting for c in calls), sum(c.waiting_rows for c in calls)
+
     def _serving(self) -> tuple[Plan, Entry]:
         plan = self._member.plan
         if plan.champion is None:
@@ -313,28 +295,43 @@ class Graph:
             _log.warning("a challenger could not be compared: %s", error)
             self.ledger.shadow_dropped(rows)
             return
-        self.ledger.compared(
-            champion, challenger.reference.version, own[0], other[0], own[1], other[1]
-        )
+        version = challenger.reference.version
+        self.ledger.compared(champion, version, own[0], other[0], own[1], other[1])
+        self._tally.note(version, challenger.yardstick, columns, other[0])
 
     async def _keep_delivering(self) -> None:
+        kept = True
         while True:
-            await asyncio.sleep(DELIVERY)
-            await self._deliver()
+            await asyncio.sleep(DELIVERY if kept else AWAY)
+            kept = await self._deliver()
+
+    async def _keep_counting(self) -> None:
+        while True:
+            await asyncio.sleep(COUNTING)
+            await self._count()
+
+    async def _count(self) -> None:
+        noted = self._tally.take()
+        try:
+            seen = await asyncio.to_thread(lambda: {v: n.counted() for v, n in noted.items()})
+        except Exception as error:  # payments are scored without it
+            _log.warning("payments could not be counted for drift", exc_info=error)
+        else:
+            self.ledger.seen(seen)
 
     async def _deliver(self) -> bool:
-        """Bring what the ledger holds; whether the log has all of it."""
+        """Bring what the ledger holds; whether it was kept."""
         async with self._delivering:
             delivery = self.ledger.take()
             if delivery is None:
                 return True
             try:
-                await self._log.deliver(delivery)
-            except Exception as error:  # it is away: the ledger keeps what it has
+                kept = await self._log.deliver(delivery)
+            except Exception as error:  # its writer is away: the ledger keeps what it has
                 _log.warning("the decision log does not take a delivery: %s", error)
                 return False
-            self.ledger.acknowledge(delivery)
-            return self.ledger.take() is None
+            self.ledger.acknowledge(delivery, kept=kept)
+            return kept
 
 
 def situation(plan: Plan) -> dict[str, Any]:
@@ -348,23 +345,6 @@ def situation(plan: Plan) -> dict[str, Any]:
             "share": challenger.share,
         },
         "failed": [asdict(failure) for failure in plan.failed],
-    }
-
-
-def _about(reference: Reference, bundle: ModelBundle) -> dict[str, Any]:
-    card = bundle.card
-    return {
-        "name": reference.model,
-        "version": reference.version,
-        "family": card["family"],
-        "smote": card["smote"],
-        "policy": bundle.choice.policy,
-        "threshold": bundle.choice.threshold,
-        "metrics": card["metrics"],
-        "fingerprint": card["fingerprint"],
-        "excluded": card["excluded"],
-        "inputs": form_fields(bundle.spec),
-        "examples": pick(card.get("examples", []), bundle.choice.threshold),
     }
 
 

@@ -11,7 +11,8 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.delivery import LATENCY_EDGES, Comparison, Delivery, FloatArray, Role, latency_bucket
+from serve_app.tally import Seen
 from training.errors import FraudrayError
+
+_Decided = tuple[
+    float, str, str, Role, float, int,
+    Sequence[float] | FloatArray, Sequence[int] | NDArray[np.integer],
+]  # fmt: skip
+"""The decisions of one request, as `Ledger.decided` is told them."""
 
 
 class Count(NamedTuple):
@@ -62,6 +70,9 @@ class Ledger:
         self._held = 0  # rows, those of the unacknowledged delivery included
         self._number = 0
         self._unacknowledged: Delivery | None = None
+        self._taken: list[_Decided] = []  # what the unacknowledged delivery was made of
+        self._decided: list[_Decided] = []
+        self._counted = 0  # of these, from the first, are in the log's counts already
         self._dropped_ever = 0
         self._begin()
 
@@ -95,8 +106,9 @@ class Ledger:
         """Note one answer; `route` is one of a few, never a caller's path."""
         buckets = self._answered.get((route, status))
         if buckets is None:
-            buckets = self._answered[route, status] = [0] * (len(LATENCY_EDGES) + 1)
+            buckets = self._answered[route, status] = [0] * (len(LATENCY_EDGES) + 1) + [0.0]
         buckets[latency_bucket(seconds)] += 1
+        buckets[-1] += seconds
 
     def refused(self, reason: str) -> None:
         """Note one request refused; `reason` is one of a few."""
@@ -124,22 +136,42 @@ class Ledger:
         """Note rows that no shadow scored."""
         self._shadow_dropped += rows
 
+    def seen(self, seen: Mapping[str, Seen]) -> None:
+        """Note what was counted for drift, by version."""
+        for version, counted in seen.items():
+            self._seen[version] = counted.plus(self._seen.get(version))
+
     def take(self) -> Delivery | None:
         """The delivery not acknowledged yet, or else all since the last one; None if nothing.
 
-        The same delivery comes again until it is acknowledged, as often as it takes.
+        The same delivery comes again until it is acknowledged, as often as it takes; only what
+        it says is `held` may have grown.
         """
         if self._unacknowledged is None and self._something():
             self._number += 1
             self._unacknowledged = self._delivery()
+            self._taken, self._decided, self._counted = self._decided, [], 0
             self._begin()
+        if self._unacknowledged is not None and self._unacknowledged.held != self._held:
+            self._unacknowledged = replace(self._unacknowledged, held=self._held)
         return self._unacknowledged
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Forget a delivery that the decision log holds."""
-        if self._unacknowledged is not None and delivery.number == self._unacknowledged.number:
+    def acknowledge(self, delivery: Delivery, *, kept: bool = True) -> None:
+        """Forget a delivery that the decision log has counted.
+
+        Parameters
+        ----------
+        kept
+            Whether its database holds the decisions, too; if not, they come with the next delivery.
+        """
+        if self._unacknowledged is None or delivery.number != self._unacknowledged.number:
+            return
+        if kept:
             self._held -= len(delivery.probability)
-            self._unacknowledged = None
+        else:
+            self._counted = len(self._taken)
+            self._decided = self._taken + self._decided
+        self._unacknowledged, self._taken = None, []
 
     def close(self) -> None:
         """End. With something not acknowledged yet, the file stays and says how much."""
@@ -150,17 +182,13 @@ class Ledger:
         os.close(self._file)
 
     def _begin(self) -> None:
-        self._decided: list[
-            tuple[
-                float, str, str, Role, float, int,
-                Sequence[float] | FloatArray, Sequence[int] | NDArray[np.integer],
-            ]
-        ] = []  # fmt: skip
-        self._answered: dict[tuple[str, int], list[int]] = {}
+        # Of each the buckets, and then the sum of seconds.
+        self._answered: dict[tuple[str, int], list[float]] = {}
         self._refused: dict[str, int] = {}
         self._compared: dict[tuple[str, str], Comparison] = {}
         self._shadow_dropped = 0
         self._dropped = 0
+        self._seen: dict[str, Seen] = {}
 
     def _something(self) -> bool:
         return bool(
@@ -170,6 +198,7 @@ class Ledger:
             or self._compared
             or self._shadow_dropped
             or self._dropped
+            or self._seen
         )
 
     def _delivery(self) -> Delivery:
@@ -186,13 +215,17 @@ class Ledger:
             role=role,
             threshold=np.array(threshold, np.float64),
             rows=np.array(rows, np.int64),
+            counted=self._counted,
             probability=np.fromiter(_rows(probability), np.float64, total),
             decision=np.fromiter(_rows(decision), np.int8, total),
-            answered={key: np.array(b, np.int64) for key, b in self._answered.items()},
+            answered={key: np.array(b[:-1], np.int64) for key, b in self._answered.items()},
+            seconds={key: b[-1] for key, b in self._answered.items()},
             refused=self._refused,
             compared=self._compared,
             shadow_dropped=self._shadow_dropped,
             dropped=self._dropped,
+            seen=self._seen,
+            held=self._held,
         )
 
 

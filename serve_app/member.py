@@ -12,6 +12,8 @@ from serve_app.versions import Plan, Reference, Report, Stage
 
 PATIENCE: Final = 0.5
 """Seconds between two tries to reach the rollout; requests are answered meanwhile."""
+ANSWER: Final = 5.0
+"""Seconds for the rollout's answer, which takes one at most; its machine may have vanished."""
 
 Held = TypeVar("Held")
 Follow = Callable[[Report], Awaitable[Plan]]
@@ -46,6 +48,7 @@ class Member(Generic[Held]):
         self._failed: dict[str, str] = {}
         self._loading: dict[Reference, asyncio.Task[Held]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
 
     async def join(self) -> None:
         """Load every version that is live, then follow the rollout until `leave`.
@@ -55,9 +58,21 @@ class Member(Generic[Held]):
         Exception
             If what serves cannot be loaded here; the replica must not take requests then.
         """
-        self.plan = await self._reach()
+        while self.plan == Plan():
+            self.plan = await self._reach()
         await asyncio.gather(*map(self.obtain, self.plan.load))
         self._task = asyncio.create_task(self._keep_following())
+
+    async def in_service(self, patience: float) -> None:
+        """Wait until a version is in service, at most `patience` seconds and only if one is to be.
+
+        A rollout that was started anew has to hear first what the replicas serve.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.plan.champion is None and self.plan.load:
+                    self._news.clear()
+                    await self._news.wait()
 
     async def leave(self) -> None:
         """Stop following."""
@@ -98,6 +113,7 @@ class Member(Generic[Held]):
                 await self._reach()  # who says nothing for long counts as gone
             # After loading: an ingress must not stamp what it does not hold itself.
             self.plan = plan
+            self._news.set()
             for reference in set(self._held) - set(plan.load):
                 del self._held[reference]
             wanted = {r.version for r in plan.load}
@@ -122,7 +138,8 @@ class Member(Generic[Held]):
                 busy=frozenset(v for v, n in self.in_flight.items() if n),
             )
             try:
-                return await self._follow(report)
+                async with asyncio.timeout(ANSWER):
+                    return await self._follow(report)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # it is being restarted; the present plan goes on

@@ -32,7 +32,7 @@ _KINDS: tuple[Any, ...] = (
 _REFUSALS = {
     400: "The body broke off",
     401: "No key, or one that is not known; only where keys are required",
-    403: "The key of a caller, where an operator's is needed",
+    403: "A caller's key where an operator's is needed; without keys, a request to another host",
     404: "What is named is not known",
     408: "The body took too long to arrive",
     409: "The order is refused, with the reason",
@@ -44,7 +44,7 @@ _REFUSALS = {
 }
 _BODY = (400, 408, 413, 415, 422)
 _SCORING = (401, *_BODY, 503, 504)
-_ORDERS = (401, 403, 404, 409, *_BODY, 503, 504)
+_ORDERS = (401, 404, 409, *_BODY, 503, 504)
 
 
 def document(contract: PaymentContract) -> dict[str, Any]:
@@ -114,11 +114,9 @@ def _object(**fields: Any) -> dict[str, Any]:
 
 
 _TEXT, _NUMBER, _COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+_NULL = {"type": "null"}
 _CHALLENGER = {
-    "anyOf": [
-        _object(version=_TEXT, mode={"enum": ["shadow", "share"]}, share=_NUMBER),
-        {"type": "null"},
-    ]
+    "anyOf": [_object(version=_TEXT, mode={"enum": ["shadow", "share"]}, share=_NUMBER), _NULL]
 }
 _MODEL = _object(
     name=_TEXT, version=_TEXT, family=_TEXT, smote={}, policy=_TEXT, threshold=_NUMBER,
@@ -126,11 +124,25 @@ _MODEL = _object(
     examples=_list(_object(kind=_TEXT, label=_COUNT, payment={"type": "object"})),
     challenger=_CHALLENGER, failed=_list(_object(version=_TEXT, reason=_TEXT, at={})),
 )  # fmt: skip
+_SHIFT: dict[str, Any] = {
+    "psi": _NUMBER, "chance": _NUMBER, "level": {"enum": ["steady", "moderate", "large"]},
+    "rows": _COUNT, "bin": _TEXT, "share": _NUMBER, "expected_share": _NUMBER, "told": _TEXT,
+}  # fmt: skip
+_SHARE = {"type": ["number", "null"]}
+_FIELD = _object(
+    name=_TEXT, **_SHIFT, missing=_NUMBER, expected_missing=_NUMBER, other=_SHARE,
+    expected_other=_SHARE,
+)  # fmt: skip
+_DRIFT = _object(
+    version=_TEXT, seconds=_COUNT, rows=_COUNT, score={"anyOf": [_object(**_SHIFT), _NULL]},
+    fields=_list(_FIELD), skipped=_list(_TEXT), limits=_object(moderate=_NUMBER, large=_NUMBER),
+)  # fmt: skip
 _STATS = _object(
     seconds=_NUMBER, requests={"type": "object"}, refused={"type": "object"},
     decisions={"type": "object"}, alert_rate={"type": ["number", "null"]},
     latency_ms={"type": "object"}, scores=_object(edges=_list(_NUMBER), counts={"type": "object"}),
     timeline=_list({"type": "object"}), shadow=_list({"type": "object"}),
+    drift={"anyOf": [_DRIFT, _NULL]},
 )  # fmt: skip
 _HISTORY = _list(_object(at=_TEXT, version=_TEXT, action=_TEXT, reason=_TEXT))
 _ORDERED = _object(version=_TEXT, challenger=_CHALLENGER, request_id=_TEXT)
@@ -192,7 +204,7 @@ def _operation(
     parameters = ["RequestId", "StickyKey"] if sticky else ["RequestId"]
     responses = {"200": _answer("The answer", content)} | {
         str(status): _answer(_REFUSALS[status], _json(_ref("Refusal")), status)
-        for status in refusals
+        for status in sorted({403, *refusals})
     }
     operation = {
         "operationId": identity,
@@ -283,7 +295,7 @@ def _ordering() -> dict[str, Any]:
         "/v1/admin/history": {
             "get": _operation(
                 "history", "What was changed, the newest first", _json(_HISTORY),
-                (401, 403, 503, 504),
+                (401, 503, 504),
             )
         },
     }  # fmt: skip

@@ -57,15 +57,20 @@ def undone(outcome: Outcome) -> Refused:
 
 
 def reason(error: Exception, status: int) -> str:
-    """The refusal in a word, for counting."""
+    """The refusal in a word, one of `REASONS`, for counting."""
     match error:
         case BadRequest():
             return "invalid"
+        case Overloaded():
+            return "overload"
         case NotReady():
             return "not-ready"
         case StoreAway():
             return "decision-log"
-    return {
-        401: "key", 403: "key", 404: "unknown", 405: "method", 408: "slow", 413: "too-large",
-        415: "content-type", 503: "overload", 504: "deadline",
-    }.get(status, "error")  # fmt: skip
+    return _BY_STATUS.get(status, "error")
+
+
+_BY_STATUS = {
+    400: "broken", 401: "key", 403: "key", 404: "unknown", 405: "method", 408: "slow",
+    409: "order", 413: "too-large", 415: "content-type", 503: "order", 504: "deadline",
+}  # fmt: skip

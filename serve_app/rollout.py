@@ -8,6 +8,7 @@ traffic, and what served before goes on.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, get_args
@@ -58,6 +59,8 @@ class Rollout:
         # Above every number that a rollout before this one gave.
         self.plan = Plan(generation=int(time.time() * 1000))
         self.promotions = 0
+        self.failed_loads: Counter[str] = Counter()
+        """By stage; `rollout` where the test that comes before theirs failed."""
 
     def untested(self, wanted: Wanted) -> list[Reference]:
         """Versions that have to pass their test before they can be wanted."""
@@ -77,6 +80,7 @@ class Rollout:
             if reason is None:
                 self._passed.add(reference)
             else:
+                self.failed_loads["rollout"] += 1
                 self._refuse(reference, reason)
         self.wanted = wanted
         self.settle()
@@ -87,6 +91,9 @@ class Rollout:
             # This rollout was restarted: what the replicas serve goes on.
             self._passed.update(report.plan.load)
             self.plan = replace(report.plan, generation=self.plan.generation + 1)
+        before = self._members.get(report.member)
+        known = before.report.failed if before else {}
+        self.failed_loads[report.stage] += len(report.failed.keys() - known)
         self._members[report.member] = _Member(report, self._clock())
         serving = _named(self.plan.champion, self.plan.challenger)
         for reference in self.plan.load:
@@ -135,13 +142,31 @@ class Rollout:
         )
 
     @property
+    def replicas(self) -> Counter[Stage]:
+        """Replicas per stage that report."""
+        return Counter(report.stage for report in self._reports)
+
+    @property
+    def followed(self) -> dict[Stage, list[Reference | None]]:
+        """Per stage, the champion that each of its replicas follows; None for none."""
+        found: dict[Stage, list[Reference | None]] = {stage: [] for stage in get_args(Stage)}
+        for report in self._reports:
+            found[report.stage].append(report.plan.champion)
+        return found
+
+    @property
     def lacking(self) -> dict[Stage, int]:
         """Replicas per stage that lack a version which they should hold."""
         found: dict[Stage, int] = dict.fromkeys(get_args(Stage), 0)
         versions = {r.version for r in self.plan.load}
-        for member in self._members.values():
-            found[member.report.stage] += not versions <= member.report.held
+        for report in self._reports:
+            found[report.stage] += not versions <= report.held
         return found
+
+    @property
+    def _reports(self) -> list[Report]:
+        # The list is made at once: another thread may ask, for metrics.
+        return [member.report for member in list(self._members.values())]
 
     def _everywhere(self, reference: Reference) -> bool:
         return (

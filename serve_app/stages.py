@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serve_app.calls import Scores
 from serve_app.member import Follow, Member
+from serve_app.metrics.replicas import Work
 from serve_app.versions import Reference, Stage
 from training.bundle import ModelBundle
 from training.changes import nearest_changes
@@ -51,11 +52,14 @@ class FeatureEngineering:
         self, name: str, follow: Follow, model: Callable[[Reference, Matrix], Awaitable[Scores]]
     ) -> None:
         self.member = Member(name, self.stage, _features, follow)
+        self.work = Work(self.stage)
         self._model = model
 
     async def score(self, reference: Reference, columns: Columns) -> Scores:
         """Arrays of shape (n,) to scores."""
-        matrix = (await self.member.obtain(reference)).transform(columns)
+        features = await self.member.obtain(reference)
+        with self.work.on(len(next(iter(columns.values())))):
+            matrix = features.transform(columns)
         return await self._model(reference, matrix)
 
 
@@ -77,11 +81,14 @@ class Model:
         threshold: Callable[[Reference, Probability], Awaitable[Decision]],
     ) -> None:
         self.member = Member(name, self.stage, _bundle, follow)
+        self.work = Work(self.stage)
         self._threshold = threshold
 
     async def score(self, reference: Reference, matrix: Matrix) -> Scores:
         """Shape (n, d) to scores."""
-        probability = (await self.member.obtain(reference)).probability(matrix)
+        bundle = await self.member.obtain(reference)
+        with self.work.on(len(matrix)):
+            probability = bundle.probability(matrix)
         return probability, await self._threshold(reference, probability)
 
     async def explain(self, reference: Reference, columns: Columns) -> list[dict[str, Any]]:
@@ -114,7 +121,10 @@ class Threshold:
 
     def __init__(self, name: str, follow: Follow) -> None:
         self.member = Member(name, self.stage, _bundle, follow)
+        self.work = Work(self.stage)
 
     async def decide(self, reference: Reference, probability: Probability) -> Decision:
         """Shape (n,) to (n,)."""
-        return (await self.member.obtain(reference)).decide(probability)
+        bundle = await self.member.obtain(reference)
+        with self.work.on(len(probability)):
+            return bundle.decide(probability)

@@ -22,11 +22,13 @@ class Totals:
 
     def __init__(self) -> None:
         self.answered: defaultdict[tuple[str, int], IntArray] = defaultdict(_no_latencies)
+        self.seconds: defaultdict[tuple[str, int], float] = defaultdict(float)
         self.refused: Counter[str] = Counter()
         self.decisions: Counter[tuple[str, str, int]] = Counter()
         """Rows by version, role and decision."""
         self.scores: defaultdict[str, IntArray] = defaultdict(_no_scores)
         """Rows of each version by probability, (20,)."""
+        self.score_sums: defaultdict[str, float] = defaultdict(float)
         self.compared: defaultdict[tuple[str, str], Comparison] = defaultdict(Comparison)
         self.dropped = 0
         self.shadow_dropped = 0
@@ -36,6 +38,7 @@ class Totals:
         """The counts of one delivery."""
         totals = cls()
         totals.answered.update(delivery.answered)
+        totals.seconds.update(delivery.seconds)
         totals.refused.update(delivery.refused)
         totals.compared.update(delivery.compared)
         totals.dropped = delivery.dropped
@@ -47,10 +50,13 @@ class Totals:
         """Add what another counted."""
         for key, buckets in other.answered.items():
             self.answered[key] = self.answered[key] + buckets
+            self.seconds[key] += other.seconds[key]
         self.refused.update(other.refused)
         self.decisions.update(other.decisions)
         for version, counts in other.scores.items():
-            self.scores[version] = self.scores[version] + counts
+            # Taken out first: those that decided last come last.
+            self.scores[version] = self.scores.pop(version, _no_scores()) + counts
+            self.score_sums[version] += other.score_sums[version]
         for pair, seen in other.compared.items():
             self.compared[pair] = self.compared[pair].plus(seen)
         self.dropped += other.dropped
@@ -73,7 +79,7 @@ class Totals:
         return self.alerts / rows if rows else None
 
     def latencies(self, route: str | None = None) -> IntArray:
-        """Requests answered with success by `LATENCY_EDGES`, (146,), of one route or all.
+        """Requests answered with success by `LATENCY_EDGES`, (153,), of one route or all.
 
         Refusals, which are quick, would hide how long the others take.
         """
@@ -92,17 +98,20 @@ class Totals:
         )
 
     def _decided(self, delivery: Delivery) -> None:
-        deciders = list(zip(delivery.version, delivery.role, strict=True))
+        deciders = list(zip(delivery.version, delivery.role, strict=True))[delivery.counted :]
+        before = int(delivery.rows[: delivery.counted].sum())
+        probability, decision = delivery.probability[before:], delivery.decision[before:]
         codes = {decider: i for i, decider in enumerate(dict.fromkeys(deciders))}
-        decider = np.repeat([codes[d] for d in deciders], delivery.rows)
-        bins = np.searchsorted(SCORE_EDGES[1:-1], delivery.probability, side="right")
+        decider = np.repeat([codes[d] for d in deciders], delivery.rows[delivery.counted :])
+        bins = np.searchsorted(SCORE_EDGES[1:-1], probability, side="right")
         for (version, role), code in codes.items():
             mine = decider == code
-            alerts = int(np.count_nonzero(delivery.decision[mine]))
+            alerts = int(np.count_nonzero(decision[mine]))
             self.decisions[version, role, 1] += alerts
             self.decisions[version, role, 0] += int(np.count_nonzero(mine)) - alerts
             counts = np.bincount(bins[mine], minlength=len(SCORE_EDGES) - 1)
             self.scores[version] = self.scores[version] + counts
+            self.score_sums[version] += float(probability[mine].sum())
 
 
 class Window:
@@ -121,9 +130,9 @@ class Window:
         self.step = step
         self._steps: dict[int, Totals] = {}
 
-    def add(self, delivery: Delivery, now: float) -> None:
-        """Count a delivery that arrives now, in seconds since 1970."""
-        self._steps.setdefault(int(now // self.step), Totals()).merge(Totals.of(delivery))
+    def add(self, totals: Totals, now: float) -> None:
+        """Count what a delivery brings now, in seconds since 1970."""
+        self._steps.setdefault(int(now // self.step), Totals()).merge(totals)
         self._leave(now)
 
     def summary(self, now: float) -> dict[str, Any]:

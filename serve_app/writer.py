@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+from prometheus_client import Metric
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.config import DeploymentActorConfig
@@ -16,6 +17,8 @@ from ray.serve.config import DeploymentActorConfig
 from serve_app.decision_log import DecisionLog
 from serve_app.decisions import Feedback, StoreAway
 from serve_app.delivery import Delivery
+from serve_app.metrics.bridge import Bridge
+from serve_app.metrics.log import of_log
 from training.home import home
 
 CPUS: Final = 0.1
@@ -30,10 +33,12 @@ class Decisions:
     def __init__(self, model: str) -> None:
         self._log = DecisionLog(model, store_url(), ledgers(model))
         self._thread = ThreadPoolExecutor(1)
+        application = serve.get_deployment_actor_context().app_name
+        Bridge(application, lambda: self._thread.submit(self._metrics).result()).start()
 
-    async def deliver(self, delivery: Delivery) -> int:
-        """Write what a ledger brings; the number of the delivery."""
-        return int(await self._run(self._log.deliver, delivery))
+    async def deliver(self, delivery: Delivery) -> bool:
+        """Count and write what a ledger brings; whether the database holds it."""
+        return bool(await self._run(self._log.deliver, delivery))
 
     async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
         """Write labels; those of decisions that are not known."""
@@ -42,6 +47,10 @@ class Decisions:
     async def stats(self) -> dict[str, Any]:
         """The last minutes of the whole graph."""
         return dict(await self._run(self._log.stats))
+
+    def _metrics(self) -> list[Metric]:
+        self._log.refresh()
+        return list(of_log(self._log))
 
     async def _run(self, work: Any, *given: Any) -> Any:
         # One thread: one writer, and the event loop stays free to answer health checks.
@@ -57,10 +66,10 @@ class Log:
     def __init__(self) -> None:
         self._writer: Any = None
 
-    async def deliver(self, delivery: Delivery) -> int:
-        """Write what a ledger brings; the number of the delivery."""
-        number: int = await self._ask("deliver", delivery)
-        return number
+    async def deliver(self, delivery: Delivery) -> bool:
+        """Count and write what a ledger brings; whether the database holds it."""
+        kept: bool = await self._ask("deliver", delivery)
+        return kept
 
     async def feedback(self, labels: list[Feedback]) -> list[Feedback]:
         """Write labels; those of decisions that are not known."""

@@ -8,9 +8,10 @@ their own everywhere.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -20,6 +21,9 @@ from pydantic import Field
 MOST_VALUES = 50
 """Values of a category with a bin of their own; the rest are counted together."""
 DECILES = tuple(i / 10 for i in range(1, 10))
+
+OTHER, MISSING = "another value", "no value"
+"""What the last two bins of a category hold, in words; the last of a number is that of missing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,16 @@ class NumberBins:
         place = np.searchsorted(self.edges, values[~missing], side="right")
         found = np.bincount(place, minlength=len(self.edges) + 1).tolist()
         return (*found, int(missing.sum()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each bin holds, in words, as `count` has them."""
+        told = []
+        alone: float | None = None  # the value that the bin before holds and no other
+        for low, high in pairwise((-math.inf, *self.edges, math.inf)):
+            told.append(_range(low, high, alone))
+            alone = low if high == math.nextafter(low, math.inf) else None
+        return (*told, MISSING)
 
 
 @dataclass(frozen=True)
@@ -91,5 +105,26 @@ class ValueBins:
         found = np.fromiter(map(place.get, values.tolist(), repeat(other)), np.intp, len(values))
         return tuple(np.bincount(found, minlength=other + 2).tolist())
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each bin holds, in words, as `count` has them."""
+        return (*self.values, OTHER, MISSING)
+
 
 Bins = Annotated[NumberBins | ValueBins, Field(discriminator="kind")]
+
+
+def short(value: float) -> str:
+    """A number in few digits."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _range(low: float, high: float, alone: float | None) -> str:
+    if math.isinf(low):
+        return "any number" if math.isinf(high) else f"below {short(high)}"
+    if high == math.nextafter(low, math.inf):
+        return f"exactly {short(low)}"
+    if alone is not None:
+        below = "" if math.isinf(high) else f", below {short(high)}"
+        return f"above {short(alone)}{below}"
+    return f"{short(low)} or more" if math.isinf(high) else f"{short(low)} to {short(high)}"

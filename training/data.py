@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.convert import convert, nothing_in, text_or_none, time_expectation, together
+from training.checked import checked_parts, require_columns
+from training.convert import text_or_none, together
 from training.errors import DataRefused, UsageError
-from training.read import Chunk, Lines, chunks, read_csv, require_distinct
+from training.read import Chunk, chunks, read_csv
 from training.rejected import remove_rejected, write_rejected
 from training.source import Source
 from training.spec import Column, DatasetSpec
 
 __all__ = ["MAX_BAD_SHARE", "Columns", "Dataset", "check", "columns_of", "load", "read_csv",
-           "records_of", "text_or_none"]  # fmt: skip
+           "records_of", "require_columns", "text_or_none"]  # fmt: skip
 
 Columns = dict[str, NDArray[Any]]
 """Input columns by name, each of shape (n,): float64 with NaN where a number or boolean is
@@ -89,15 +90,7 @@ class Dataset:
 
     def complaint(self) -> str:
         """How many rows break the spec, and the first problems."""
-        examples = "; ".join(
-            f"line {p.line}: {p.column} should be {p.expectation}, is {p.value!r}"
-            for p in self.rejected.head(_SHOWN).itertuples()
-        )
-        bad = self.bad_rows
-        return (
-            f"{self.source}: {bad:,} of {bad + len(self):,} rows break the spec "
-            f"{self.spec.name!r} ({examples})"
-        )
+        return complaint(self.rejected, len(self), self.source, self.spec)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Dataset:
         """The given rows, by position or mask."""
@@ -142,15 +135,45 @@ def load(
     require_share(max_bad_share)
     source = Source(str(path))
     dataset = _checked(chunks(source), spec, source=source.name, labelled=labelled)
-    target = (Path() if source.remote else Path(path).parent) / source.rejected_name
-    if dataset.rejected.empty:
-        remove_rejected(target)
-        return dataset
-    written = write_rejected(dataset.rejected, target)
-    bad = dataset.bad_rows
-    if not len(dataset) or bad > max_bad_share * (bad + len(dataset)):
-        raise DataRefused(f"{dataset.complaint()}; all are listed in {written}")
+    written = set_aside(dataset.rejected, len(dataset), source, spec, max_bad_share)
     return replace(dataset, rejected_file=written)
+
+
+def set_aside(
+    rejected: pd.DataFrame, rows: int, source: Source, spec: DatasetSpec, max_bad_share: float
+) -> Path | None:
+    """Write the problems of a file to its rejected file, as `load` does; returns which, if any.
+
+    Parameters
+    ----------
+    rows
+        Those of the file that keep the spec.
+
+    Raises
+    ------
+    DataRefused
+        If too many of the rows are bad, or all of them.
+    """
+    target = (Path() if source.remote else Path(source.url).parent) / source.rejected_name
+    if rejected.empty:
+        remove_rejected(target)
+        return None
+    written = write_rejected(rejected, target)
+    bad = int(rejected["line"].nunique())
+    if not rows or bad > max_bad_share * (bad + rows):
+        told = complaint(rejected, rows, source.name, spec)
+        raise DataRefused(f"{told}; all are listed in {written}")
+    return written
+
+
+def complaint(rejected: pd.DataFrame, rows: int, source: str, spec: DatasetSpec) -> str:
+    """How many rows break the spec, beside those that keep it, and the first problems."""
+    examples = "; ".join(
+        f"line {p.line}: {p.column} should be {p.expectation}, is {p.value!r}"
+        for p in rejected.head(_SHOWN).itertuples()
+    )
+    bad = int(rejected["line"].nunique())
+    return f"{source}: {bad:,} of {bad + rows:,} rows break the spec {spec.name!r} ({examples})"
 
 
 def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str, labelled: bool = True) -> Dataset:
@@ -163,32 +186,6 @@ def check(raw: pd.DataFrame, spec: DatasetSpec, *, source: str, labelled: bool =
     """
     whole = Chunk(raw, lambda: 2 + np.arange(len(raw)), source)  # the header would be line 1
     return _checked([whole], spec, source=source, labelled=labelled)
-
-
-def require_columns(
-    names: Iterable[Any], wanted: Mapping[str, Column], spec: DatasetSpec, source: str
-) -> None:
-    """Check that the required ones of the wanted columns, and any input, are among the names.
-
-    Raises
-    ------
-    DataRefused
-        If any is missing; all of them are named. If a name is there twice.
-    """
-    found = list(names)
-    require_distinct(found, source)
-    missing = [n for n, c in wanted.items() if c.required and n not in found]
-    if missing:
-        raise DataRefused(
-            f"{source}: the column{'s' * (len(missing) > 1)} {', '.join(missing)} "
-            f"of the spec {spec.name!r} {'are' if len(missing) > 1 else 'is'} missing; "
-            f"found {', '.join(map(str, found))}"
-        )
-    if not any(name in found for name in spec.inputs):
-        raise DataRefused(
-            f"{source}: has none of the inputs of the spec {spec.name!r}, such as "
-            f"{next(iter(spec.inputs))!r}; found {', '.join(map(str, found))}"
-        )
 
 
 def require_share(share: float) -> None:
@@ -230,32 +227,12 @@ def records_of(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Any
     return (dict(zip(present, row, strict=True)) for row in zip(*values, strict=True))
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A checked chunk; `undated` are the lines of its rows where none of them has a timestamp."""
-
-    frame: pd.DataFrame
-    problems: pd.DataFrame
-    undated: Lines | None
-
-
 def _checked(chunks: Iterable[Chunk], spec: DatasetSpec, *, source: str, labelled: bool) -> Dataset:
-    parts: list[_Part] = []
-    first: Chunk | None = None
-    for read in chunks:
-        raw = read.frame if labelled else read.frame.drop(columns=spec.label, errors="ignore")
-        chunk = replace(read, frame=raw)
-        require_distinct(raw.columns, chunk.source)
-        if first is None:
-            require_columns(raw.columns, spec.columns, spec, source)
-            first = replace(chunk, frame=raw.iloc[:0])
-        _require_same(chunk, first, spec)
-        parts.append(_part(chunk, spec))
+    parts = list(checked_parts(chunks, spec, source=source, labelled=labelled))
     # A timestamp column that is empty in the whole file orders nothing: it is absent. One that is
     # empty in a part of the file is wrong there.
     if spec.timestamp and any(part.undated is None and len(part.frame) for part in parts):
-        expectation = time_expectation(spec.columns[spec.timestamp])
-        parts = [_rejected(part, spec.timestamp, expectation) for part in parts]
+        parts = [part if part.undated is None else part.without_rows(spec) for part in parts]
     rejected = together([part.problems for part in parts])
     # Parts without rows would have a say in which columns and types there are.
     frames = [part.frame for part in parts if len(part.frame)] or [parts[0].frame]
@@ -263,36 +240,3 @@ def _checked(chunks: Iterable[Chunk], spec: DatasetSpec, *, source: str, labelle
     if frame.empty and rejected.empty:
         raise DataRefused(f"{source}: the file has a header but no rows")
     return Dataset(frame, spec, source, rejected)
-
-
-def _require_same(chunk: Chunk, first: Chunk, spec: DatasetSpec) -> None:
-    """Check that a file of a folder has the columns of the spec that the first one has."""
-    known = {*spec.columns, spec.label}
-    here, there = known & set(chunk.frame), known & set(first.frame)
-    for differing, verb in ((there - here, "lacks"), (here - there, "has")):
-        if differing:
-            names = ", ".join(sorted(differing))
-            raise DataRefused(
-                f"{chunk.source}: {verb} {names}, other than {first.source} of the same folder"
-            )
-
-
-def _part(chunk: Chunk, spec: DatasetSpec) -> _Part:
-    raw, time = chunk.frame, spec.timestamp
-    undated = bool(time and time in raw and len(raw) and nothing_in(raw[time]))
-    if undated:
-        chunk = replace(chunk, frame=raw.drop(columns=str(time)))
-    values, broken, problems = convert(chunk, spec)
-    frame = pd.DataFrame(values, index=range(len(raw)))
-    if broken.any():
-        frame = frame[~broken].reset_index(drop=True)
-    return _Part(frame, problems, chunk.lines() if undated else None)
-
-
-def _rejected(part: _Part, time: str, expectation: str) -> _Part:
-    if part.undated is None:
-        return part
-    problems = pd.DataFrame(
-        {"line": part.undated, "column": time, "expectation": expectation, "value": None}
-    )
-    return _Part(part.frame.iloc[:0], together([part.problems, problems]), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from training.spec import DatasetSpec
 
 MODERATE, LARGE = 0.1, 0.25
 """A PSI above the first is a moderate shift, above the second a large one."""
+
+Level = Literal["steady", "moderate", "large"]
 
 # Most scores are small and alike; what is decided on is in the highest hundredth of them.
 _SCORE_LEVELS = (*DECILES, 0.95, 0.99, 0.995)
@@ -144,6 +146,10 @@ class Reference:
             )
         }
 
+    def missing(self, counts: Counts) -> dict[str, float]:
+        """Share of rows, per input, that have no value."""
+        return {name: counts.columns[name][-1] / max(counts.rows, 1) for name in self.bins}
+
     def other(self, counts: Counts) -> dict[str, float]:
         """Share of rows, per category, whose value has no bin of its own, as it is."""
         return {
@@ -175,14 +181,17 @@ def psi(expected: Counts, actual: Counts) -> dict[str, float]:
     equal shares, never negative, and the same either way round. Where nothing was counted on one
     side it is 0: no rows tell nothing.
     """
-    return {name: _psi(found, actual.columns[name]) for name, found in expected.columns.items()}
+    return {
+        name: sum(parts_of_psi(found, actual.columns[name]))
+        for name, found in expected.columns.items()
+    }
 
 
 def score_psi(expected: Counts, actual: Counts) -> float | None:
     """The index of the scores; None where they were not counted."""
     if expected.score is None or actual.score is None:
         return None
-    return _psi(expected.score, actual.score)
+    return sum(parts_of_psi(expected.score, actual.score))
 
 
 def chance(expected: Counts, actual: Counts) -> dict[str, float]:
@@ -191,15 +200,39 @@ def chance(expected: Counts, actual: Counts) -> dict[str, float]:
     Of rows drawn alike the index is `1 / n + 1 / m` times a chi-square of as many degrees of
     freedom as there are filled bins less one; this is its mean plus four deviations.
     """
-    if not expected.rows or not actual.rows:
-        return dict.fromkeys(expected.columns, math.inf)
-    rows = 1 / expected.rows + 1 / actual.rows
-    limits = {}
-    for name, found in expected.columns.items():
-        filled = sum(e + a > 0 for e, a in zip(found, actual.columns[name], strict=True))
-        free = max(filled - 1, 1)
-        limits[name] = rows * (free + 4 * math.sqrt(2 * free))
-    return limits
+    return {
+        name: chance_of(found, actual.columns[name]) for name, found in expected.columns.items()
+    }
+
+
+def chance_of(expected: tuple[int, ...], actual: tuple[int, ...]) -> float:
+    """The same of one column, or of the scores."""
+    n, m = sum(expected), sum(actual)
+    if not n or not m:
+        return math.inf
+    filled = sum(e + a > 0 for e, a in zip(expected, actual, strict=True))
+    free = max(filled - 1, 1)
+    return (1 / n + 1 / m) * (free + 4 * math.sqrt(2 * free))
+
+
+def parts_of_psi(expected: tuple[int, ...], actual: tuple[int, ...]) -> tuple[float, ...]:
+    """What each bin of a column, or of the scores, adds to the index."""
+    n, m = sum(expected), sum(actual)
+    if not n or not m:
+        return (0.0,) * len(expected)
+    parts = []
+    for one, other in zip(expected, actual, strict=True):
+        e = one / n if one else min(0.5 / n, other / m)
+        a = other / m if other else min(0.5 / m, one / n)
+        parts.append((a - e) * math.log(a / e) if e and a else 0.0)
+    return tuple(parts)
+
+
+def level(shift: float, limit: float) -> Level:
+    """What a PSI is called; one that chance alone may reach, the limit, is no shift."""
+    if shift <= max(MODERATE, limit):
+        return "steady"
+    return "large" if shift > LARGE else "moderate"
 
 
 def _count(bins: Mapping[str, NumberBins | ValueBins], columns: Columns) -> Counts:
@@ -217,16 +250,3 @@ def _count(bins: Mapping[str, NumberBins | ValueBins], columns: Columns) -> Coun
 
 def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def _psi(expected: tuple[int, ...], actual: tuple[int, ...]) -> float:
-    n, m = sum(expected), sum(actual)
-    if not n or not m:
-        return 0.0
-    total = 0.0
-    for one, other in zip(expected, actual, strict=True):
-        e = one / n if one else min(0.5 / n, other / m)
-        a = other / m if other else min(0.5 / m, one / n)
-        if e and a:
-            total += (a - e) * math.log(a / e)
-    return total

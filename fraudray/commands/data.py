@@ -9,6 +9,7 @@ import click
 
 from fraudray.commands.options import (
     file_argument,
+    html_option,
     json_option,
     max_bad_option,
     option,
@@ -19,6 +20,7 @@ from fraudray.commands.options import (
 )
 from training.errors import DataRefused, UsageError, printable
 
+SCENARIOS = ("new-fraud-pattern", "broken-field")
 SAMPLE_ROWS = 100_000
 """Rows that `spec init` looks at."""
 
@@ -26,25 +28,37 @@ SAMPLE_ROWS = 100_000
 @click.command()
 @option("--rows", default=50_000, type=click.IntRange(1), help="Payments to make.")
 @seed_option
+@option("--scenario", type=click.Choice(SCENARIOS),
+        help="What has happened since a model was trained: three of four payments are of a new "
+             "pattern of fraud, or the amount is no longer sent.")  # fmt: skip
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE",
         help="File to write, ending in .csv or .parquet.")  # fmt: skip
 @json_option
-def simulate(rows: int, seed: int, out: Path, as_json: bool) -> None:
+def simulate(rows: int, seed: int, scenario: str | None, out: Path, as_json: bool) -> None:
     """Make realistic payments with about 1 % fraud. The same seed gives the same bytes.
+
+    With a scenario, make such as a model has not seen, to try what watches it.
 
     \b
     Example:
       fraudray simulate --rows 50000 --seed 1 --out payments.csv
+      fraudray simulate --seed 2 --scenario broken-field --out later.csv
+      fraudray drift later.csv
     """
     from fraudray.output import put_json, say
+    from training import scenarios
     from training import simulate as simulation
 
     frame = simulation.simulate(rows, seed=seed)
+    if scenario is not None:
+        frame = scenarios.befall(frame, scenario, seed=seed)
     simulation.write(frame, out)
     frauds = int(frame["label"].sum())
     say(f"{out}: {rows:,} payments, {frauds:,} labelled as fraud ({frauds / rows:.2%})")
     if as_json:
-        put_json({"file": str(out), "rows": rows, "frauds": frauds, "seed": seed})
+        put_json(
+            {"file": str(out), "rows": rows, "frauds": frauds, "seed": seed, "scenario": scenario}
+        )
 
 
 @click.group()
@@ -142,8 +156,7 @@ def spec_check(spec_file: str, as_json: bool) -> None:
 @split_options
 @max_bad_option
 @option("--strict", is_flag=True, help="Refuse the file (exit code 3) if there is an error.")
-@option("--html", type=click.Path(path_type=Path), metavar="PAGE",
-        help="Also write the report as a page with pictures.")  # fmt: skip
+@html_option
 @option("--log", "logged", is_flag=True, help="Also keep the report in MLflow.")
 @json_option
 def audit(
@@ -160,7 +173,7 @@ def audit(
     Example:
       fraudray audit payments.csv --html audit.html
     """
-    from fraudray.output import put_json, say
+    from fraudray.output import put_json, put_page, say
     from fraudray.pipeline import audited, log_audit, timestamped
     from fraudray.reports import audit_report
     from training.audit import audit_html
@@ -170,11 +183,7 @@ def audit(
     report = material.report
     put_json(report.to_dict()) if as_json else audit_report(report)
     if html is not None:
-        try:
-            html.write_text(audit_html(report), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--html {html}: cannot be written: {error.strerror}") from None
-        say(f"Wrote {html}")
+        put_page("--html", html, audit_html(report))
     if logged:
         from training.tracking import Tracking
 

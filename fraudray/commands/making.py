@@ -1,7 +1,8 @@
-"""Commands that make and measure models: train, evaluate."""
+"""Commands that make and measure models: train, evaluate, drift."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from fraudray.commands.options import (
     FAMILIES,
     file_argument,
+    html_option,
     json_option,
     max_bad_option,
     option,
@@ -123,3 +125,56 @@ def evaluate(
                   "threshold": bundle.choice.threshold, "groups": groups})  # fmt: skip
     else:
         evaluation_table(version, bundle, groups, by)
+
+
+@click.command()
+@file_argument
+@spec_option
+@option("--version", metavar="V", help="The version to compare with. Default: the champion.")
+@max_bad_option
+@html_option
+@registered_option
+@json_option
+def drift(
+    file: str, spec: str, version: str | None, max_bad: float, html: Path | None,
+    registered_model: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell how far a file's payments are from those that the champion was made from.
+
+    Field by field and for the scores, the one that moved furthest first. The file may be of any
+    size and needs no label. A shift counts as one only beyond what chance gives in so few rows;
+    a field that follows the time of day needs a file that spans a day, one that follows the week a
+    week.
+
+    \b
+    Example:
+      fraudray drift yesterday.parquet --html drift.html
+    """
+    from fraudray import pipeline
+    from fraudray.output import put_json, put_page, say
+    from fraudray.reports import drift_report
+    from training.drift.file import drift_of
+    from training.source import Source
+    from training.spec import DatasetSpec
+    from training.tracking import Tracking
+
+    tracking = Tracking()
+    model = pipeline.registered_model(
+        tracking, DatasetSpec.load(spec), registered_model, newest=True
+    )
+    meant, bundle = pipeline.version_or_champion(tracking, model, version)
+    named = f"{meant.model} version {meant.version}"
+    say(f"Comparing {Source(file).name} with the payments that {named} was made from ...")
+    found = drift_of(file, bundle, max_bad_share=max_bad)
+    if found.rejected_file:
+        rows = found.bad_rows + found.drift.rows
+        say(f"warning: {found.bad_rows:,} of {rows:,} rows break the spec {bundle.spec.name!r}; "
+            f"they are set aside in {found.rejected_file}")  # fmt: skip
+    if as_json:
+        put_json({"model": meant.model, "version": meant.version} | found.to_dict())
+    else:
+        drift_report(found, meant)
+    if html is not None:
+        from training.drift.page import drift_html
+
+        put_page("--html", html, drift_html(found, bundle.reference, named))

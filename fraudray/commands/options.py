@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -71,6 +72,10 @@ spec_option = option(
     help="Columns of the file: a built-in spec's name, or a .toml file of your own.",
 )  # fmt: skip
 json_option = option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+html_option = option(
+    "--html", type=click.Path(path_type=Path), metavar="PAGE",
+    help="Also write the report as a page with pictures.",
+)  # fmt: skip
 seed_option = option(
     "--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Seed of every draw."
 )

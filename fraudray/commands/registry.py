@@ -77,26 +77,18 @@ def models_card(
     Example:
       fraudray models card --out card.html
     """
-    from fraudray.output import say
-    from fraudray.pipeline import champion
+    from fraudray.output import put_page
+    from fraudray.pipeline import version_or_champion
     from training import card
 
     if out is not None and out.suffix not in (".html", ".md"):
         raise UsageError(f"--out {out}: expected a name that ends in .html or .md")
     tracking, model = _registry(spec, registered_model)
-    bundle = (
-        champion(tracking, model)[1]
-        if version is None
-        else tracking.fetch(tracking.version(model, version))
-    )
+    _, bundle = version_or_champion(tracking, model, version)
     if out is None:
         click.echo(card.markdown(bundle))
-        return
-    try:
-        out.write_text((card.html if out.suffix == ".html" else card.markdown)(bundle), "utf-8")
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written: {error.strerror}") from None
-    say(f"Wrote {out}")
+    else:
+        put_page("--out", out, (card.html if out.suffix == ".html" else card.markdown)(bundle))
 
 
 @models.command("promote")

@@ -1,4 +1,4 @@
-"""Commands that score, serve and show: score, explain, serve, predict, ui, demo, doctor."""
+"""Commands that score, serve and show, from `score` to `doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fraudray import runtime
+from fraudray import runtime, targets
 from fraudray.commands.options import (
     GRAPH_PORT,
     PAGE_PORT,
@@ -238,6 +238,7 @@ def ui(host: str, port: int, url: str) -> None:
     runtime.require_free({"the page": port}, host)
     from gradio_ui.app import run
 
+    targets.announce("page", host, port)
     with runtime.stoppable():
         run(url=url, host=host, port=port, login=asked)
 

@@ -39,6 +39,8 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 
     yield run
     for process in reversed(started):
+        if process.poll() is not None:
+            continue  # it has failed the test already
         below = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         code = process.wait(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
+from surroundings import bare
 
 from serve_app.client import Client
 from training.bundle import ModelBundle
@@ -30,7 +30,7 @@ STAGES = {"Ingress", "FeatureEngineering", "Model", "Threshold"}
 
 @pytest.fixture(scope="module")
 def mlflow(demo: Any) -> MlflowClient:
-    return MlflowClient(demo.mlflow_url)
+    return MlflowClient(demo.mlflow_url, demo.mlflow_url)
 
 
 @pytest.fixture(scope="module")
@@ -261,8 +261,7 @@ def test_a_model_trained_against_the_mlflow_server_is_registered_there(
     subprocess.run(
         [sys.executable, "-m", "fraudray", "train", str(demo.home / "demo/payments-12000-0.csv"),
          "--model", "logistic-regression", "--smote", "0.1", "--registered-model", "by-server"],
-        env=_environment(demo) | {"FRAUDRAY_HOME": str(tmp_path),
-                                  "MLFLOW_TRACKING_URI": demo.mlflow_url},
+        env=bare(FRAUDRAY_HOME=tmp_path, MLFLOW_TRACKING_URI=demo.mlflow_url),
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
@@ -275,7 +274,8 @@ def test_evaluate_measures_the_demos_champion_with_counts(demo: Any, model: str)
     done = subprocess.run(
         [sys.executable, "-m", "fraudray", "evaluate", "demo/payments-12000-0.csv", "--by",
          "fraudPattern", "--registered-model", model, "--json"],
-        env=_environment(demo), cwd=demo.home, capture_output=True, text=True, check=True,
+        env=bare(FRAUDRAY_HOME=demo.home), cwd=demo.home, capture_output=True, text=True,
+        check=True,
     )  # fmt: skip
 
     groups = json.loads(done.stdout)["groups"]
@@ -284,11 +284,6 @@ def test_evaluate_measures_the_demos_champion_with_counts(demo: Any, model: str)
     assert sum(group["rows"] for group in patterns) == 12_000
     assert sum(group["true_positives"] for group in patterns) == everyone["true_positives"]
     assert everyone["twins"] > 8_000  # most of the file are its training rows, and it says so
-
-
-def _environment(demo: Any) -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return environment | {"FRAUDRAY_HOME": str(demo.home)}
 
 
 def _tree(demo: Any) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import average_precision_score
 
 from serve_app.client import Client
+from training.tracking import Tracking
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -34,21 +36,31 @@ def _digits() -> pd.DataFrame:
     return frame.assign(isEight=(frame.pop("target") == 8).astype(int))
 
 
-@pytest.mark.parametrize(
-    ("make", "file", "label", "positive"),
-    [
-        (_tumours, "tumours.csv", "diagnosis", "malignant"),
-        (_digits, "digits.parquet", "isEight", 1),
-    ],
-)
-def test_a_foreign_file_goes_from_audit_to_a_score_over_http(
-    make: Callable[[], pd.DataFrame], file: str, label: str, positive: Any, tmp_path: Path,
-    environment: dict[str, str], start: Any, free_ports: Any,
-) -> None:  # fmt: skip
-    rows = make().sample(frac=1, random_state=3)
-    known, later = rows.iloc[100:], rows.iloc[:100]
-    write = known.to_parquet if file.endswith(".parquet") else known.to_csv
-    write(tmp_path / file, index=False)
+@dataclass(frozen=True)
+class Foreign:
+    """A file's rows, all but the hundred that come later made into a champion by the commands."""
+
+    later: pd.DataFrame
+    truth: np.ndarray
+    made: dict[str, Any]
+
+    def is_scored_well_by(self, client: Client) -> None:
+        """Later rows are told apart, and decided by the threshold that training chose."""
+        fields = {f["name"] for f in client.model()["inputs"]}
+        known = self.later[[c for c in self.later if c in fields]]
+        answers = client.predict(known.to_dict("records"))
+        probability = [a["probability"] for a in answers]
+        assert average_precision_score(self.truth, probability) > 0.9
+        threshold = self.made["threshold"]
+        assert [a["decision"] for a in answers] == [int(p >= threshold) for p in probability]
+
+
+@pytest.fixture
+def foreign(
+    tmp_path: Path, environment: dict[str, str], empty_store: Callable[[Path], Path]
+) -> Callable[..., Foreign]:
+    """Take a file from its spec to a champion."""
+    empty_store(tmp_path / ".fraudray")
 
     def fraudray(*arguments: str) -> Any:
         done = subprocess.run(
@@ -57,27 +69,46 @@ def test_a_foreign_file_goes_from_audit_to_a_score_over_http(
         )  # fmt: skip
         return json.loads(done.stdout)
 
-    fraudray("spec", "init", file, "--label", label, "--out", "own.toml", "--name", "own")
-    audit = fraudray("audit", file, "--spec", "own.toml")
-    made = fraudray("train", file, "--spec", "own.toml", "--model", "random-forest")
-    assert audit["rows"] == len(known)
-    assert made["champion"]
+    def make(frame: pd.DataFrame, file: str, label: str, positive: Any) -> Foreign:
+        rows = frame.sample(frac=1, random_state=3)
+        known, later = rows.iloc[100:], rows.iloc[:100]
+        write = known.to_parquet if file.endswith(".parquet") else known.to_csv
+        write(tmp_path / file, index=False)
+        fraudray("spec", "init", file, "--label", label, "--out", "own.toml", "--name", "own")
+        audit = fraudray("audit", file, "--spec", "own.toml")
+        made = fraudray("train", file, "--spec", "own.toml", "--model", "random-forest")
+        assert audit["rows"] == len(known)
+        assert made["champion"]
+        return Foreign(later.drop(columns=label), (later[label] == positive).to_numpy(), made)
+
+    return make
+
+
+def test_a_foreign_file_goes_from_audit_to_a_score_over_http(
+    foreign: Any, start: Any, free_ports: Any
+) -> None:
+    tumours = foreign(_tumours(), "tumours.csv", "diagnosis", "malignant")
 
     port, dashboard = free_ports(2)
     url = f"http://127.0.0.1:{port}"
     start(f"fraudray serve --spec own.toml --port {port} --dashboard-port {dashboard}",
           f"{url}/health")  # fmt: skip
-    inputs = [c for c in later.columns if c != label]
     with Client(url) as client:
-        fields = {f["name"] for f in client.model()["inputs"]}
-        payments = later[[c for c in inputs if c in fields]].to_dict("records")
-        answers = client.predict(payments)
+        tumours.is_scored_well_by(client)
 
-    truth = (later[label] == positive).to_numpy()
-    assert average_precision_score(truth, [a["probability"] for a in answers]) > 0.9
-    assert [a["decision"] for a in answers] == [
-        int(a["probability"] >= made["threshold"]) for a in answers
-    ]
+
+def test_a_foreign_parquet_file_is_scored_by_the_same_stages(
+    foreign: Any, tmp_path: Path, local_graph: Any, listening: Any
+) -> None:
+    digits = foreign(_digits(), "digits.parquet", "isEight", 1)
+
+    tracking = Tracking(f"sqlite:///{tmp_path / '.fraudray' / 'mlflow.db'}")
+    champion = tracking.champion("fraudray-own")
+    graph = local_graph()
+    graph.add("1", tracking.fetch(champion))
+    graph.want("1")
+    with listening(graph) as url, Client(url) as client:
+        digits.is_scored_well_by(client)
 
 
 def test_mlflow_serves_the_champion_by_itself(

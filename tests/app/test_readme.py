@@ -15,6 +15,8 @@ BLOCKS = {
     for name in ("README.md", "CONTRIBUTING.md")
 }
 TOUR, SERVE, ASK = (block for block in BLOCKS["README.md"] if "fraudray " in block)
+ROWS = 6_000
+"""Fewer than in the README: the commands are the same and take half as long."""
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -53,8 +55,10 @@ def test_the_curl_of_the_readme_gets_an_answer_like_the_one_shown(demo: Any) -> 
 def test_the_step_by_step_tour_runs_to_a_scored_file(
     tmp_path: Path, environment: dict[str, str], start: Any, free_ports: Any
 ) -> None:
+    tour = TOUR.replace("--rows 20000", f"--rows {ROWS}")
+    assert tour != TOUR
     toured = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", TOUR], cwd=tmp_path, env=environment,
+        ["bash", "-euo", "pipefail", "-c", tour], cwd=tmp_path, env=environment,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert toured.returncode == 0, toured.stdout + toured.stderr
@@ -71,4 +75,4 @@ def test_the_step_by_step_tour_runs_to_a_scored_file(
         capture_output=True, text=True,
     )  # fmt: skip
 
-    assert len(scored.stdout.splitlines()) == 20_001
+    assert len(scored.stdout.splitlines()) == ROWS + 1

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from surroundings import bare
 
 from fraudray import runtime
 from fraudray.cli import main
@@ -50,10 +50,9 @@ class Place:
     reference: Reference
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         return subprocess.Popen(
             [sys.executable, "-m", "fraudray", "score", *arguments], cwd=self.folder,
-            env=environment | {"FRAUDRAY_HOME": str(self.home)},
+            env=bare(FRAUDRAY_HOME=self.home),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -96,7 +95,10 @@ def payments() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def place(payments: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    payments: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory,
+    empty_store: Callable[[Path], Path],
+) -> Iterator[Place]:  # fmt: skip
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("score")
     dataset = check(simulate(12_000, seed=3), DatasetSpec.load("payments"), source="x")
     parts = split(dataset)
@@ -105,6 +107,7 @@ def place(payments: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRAUDRAY_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        empty_store(home)
         tracking = Tracking()
         with tracking.run("test", "test") as run:
             version = tracking.register(run, "fraudray-payments", bundle)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
+import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -23,150 +20,53 @@ import pyarrow as pa
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from prometheus_client.parser import text_string_to_metric_families
 
-from fraudray.dashboard import Dashboard
-from serve_app import app
-from serve_app.client import AsyncClient, Client, ServiceError
-from training.audit import audit
-from training.bundle import ModelBundle
-from training.data import Dataset, check, records_of
-from training.fit import Recipe, train
-from training.simulate import simulate
-from training.spec import DatasetSpec
-from training.split import split
-from training.tracking import Tracking
+from serve_app.client import AsyncClient, BadRequest, Client, ServiceError
 
 pytestmark = pytest.mark.slow
 
-FAMILIES: dict[str, dict[str, Any]] = {
-    "xgboost": {"n_estimators": 50, "max_depth": 4},
-    "logistic-regression": {"C": 0.5},
-    "random-forest": {"n_estimators": 50, "max_depth": 8},
-}
-"""Of versions 1, 2 and 3."""
+REPORT = 2
+"""Seconds between two of Ray's reports to Prometheus."""
+RAYS = {"Component", "NodeAddress", "SessionName", "Version", "WorkerId"}
+"""Labels that Ray adds, besides those of OpenTelemetry."""
+TABLE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 
 
-@dataclass
-class Served:
-    """A graph of three versions, and what they say offline."""
-
-    home: Path
-    url: str
-    dashboard: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    rows: Dataset
-    records: list[dict[str, Any]]
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
-    answered: list[tuple[str, int]] = field(default_factory=list)
-    """Request ids and numbers of payments of all that was scored: the decision log must have it."""
-    doubtful: set[str] = field(default_factory=set)
-    """Those that an ingress may have taken with it when it was killed: the log says how many."""
-
-    def run(self, arguments: str, code: int = 0) -> str:
-        """A command beside it, and what it wrote to both streams."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fraudray", *arguments.split()], cwd=self.home, text=True,
-            env=os.environ | {"FRAUDRAY_HOME": str(self.home / "state")}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout
-        return done.stdout
-
-    def replicas(self, deployment: str) -> list[psutil.Process]:
-        """Processes of a deployment's replicas."""
-        title = f"ray::ServeReplica:fraudray:{deployment}"
-        return [p for p, told in self.processes() if told.startswith(title)]
-
-    def processes(self) -> list[tuple[psutil.Process, str]]:
-        """All that it has started and that lives, with their command lines."""
-        found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                found.append((process, " ".join(process.cmdline())))
-        return found
-
-    def tracking(self) -> Tracking:
-        """The registry it follows."""
-        return Tracking(f"sqlite:///{self.home}/state/mlflow.db")
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """What it says of itself."""
-        return dict(httpx.get(f"{self.url}/v1/model").json())
-
-    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until something holds."""
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.1)
-
-    def offline(self, version: str) -> np.ndarray:
-        """What a version makes of the records, by the bundle alone."""
-        if version not in self.scores:
-            found = self.tracking().version("fraudray-payments", version)
-            folder = self.home / "state" / "bundles" / found.files
-            self.scores[version] = ModelBundle.load(folder).score(self.rows.columns)
-        return self.scores[version]
+def scraped(served: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every series of ours at Ray's addresses, without Ray's labels, added up over processes."""
+    token = (served.home / "state" / "ray-token").read_text()
+    found = httpx.get(
+        f"{served.dashboard}/api/prometheus/sd", headers={"Authorization": f"Bearer {token}"}
+    ).raise_for_status()
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for target in found.json()[0]["targets"]:
+        for family in text_string_to_metric_families(httpx.get(f"http://{target}/metrics").text):
+            for name, labels, value, *_ in family.samples:
+                if name.startswith("ray_fraudray_"):
+                    assert labels.pop("application") == "fraudray"
+                    rays = RAYS | {label for label in labels if label.startswith("otel_")}
+                    own = tuple(sorted((k, v) for k, v in labels.items() if k not in rays))
+                    key = name.removeprefix("ray_fraudray_"), own
+                    series[key] = series.get(key, 0.0) + value
+    return series
 
 
 @pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
-) -> Iterator[Served]:
+def served(start_graph: Any) -> Iterator[Any]:
     """Three versions trained, the first of them served by `fraudray serve`."""
-    home = tmp_path_factory.mktemp("served")
-    port, dashboard = free_ports(2)
-    log = home / "serve.log"
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    environment |= {"FRAUDRAY_HOME": str(home / "state")}
-    command = [sys.executable, "-m", "fraudray"]
-    spec = DatasetSpec.load("payments")
-    payments = check(simulate(8_000, seed=5), spec, source="payments")
-    parts = split(payments)
-    report = audit(payments, parts)
-    (home / "state").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FRAUDRAY_HOME", str(home / "state"))
-        tracking = Tracking(f"sqlite:///{home}/state/mlflow.db")
-        for family, parameters in FAMILIES.items():
-            with tracking.run("fraudray-train", family) as run:
-                made = train(payments, parts, Recipe(family, parameters, smote=0.0, seed=1), report)
-                version = tracking.register(run, "fraudray-payments", made)
-                tracking.fetch(version)
-        tracking.promote("fraudray-payments", "1", "the first")
-    rows = payments.take(np.arange(300))
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "serve", "--port", str(port), "--dashboard-port", str(dashboard)],
-            cwd=home, env=environment, stdout=output, stderr=output,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    served = Served(
-        home, url, f"http://127.0.0.1:{dashboard}", process, log, rows,
-        list(records_of(rows, list(spec.inputs))),
-    )  # fmt: skip
-    try:
-        served.until(lambda: "answers at" in log.read_text() or process.poll() is not None, 180)
-        assert process.poll() is None, log.read_text()
+    with start_graph(RAY_metrics_report_interval_ms=str(1000 * REPORT)) as served:
         yield served
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(90)
 
 
-def crowned(served: Served, version: str) -> None:
+def crowned(served: Any, version: str) -> None:
     """Let a version serve, for the test that follows."""
     with Client(served.url) as client:
         assert client.promote(version)["version"] == version
 
 
 @pytest.mark.parametrize("version", ["3", "2", "1"])
-def test_every_way_to_score_gives_what_the_bundle_gives_offline(
-    served: Served, version: str
-) -> None:
+def test_every_way_to_score_gives_what_the_bundle_gives_offline(served: Any, version: str) -> None:
     crowned(served, version)
     expected = served.offline(version)
     with Client(served.url) as client:
@@ -185,7 +85,7 @@ def test_every_way_to_score_gives_what_the_bundle_gives_offline(
 class Load:
     """Callers who ask without a pause, and every answer held against the version it names."""
 
-    def __init__(self, served: Served, callers: int, *, retries: int = 0) -> None:
+    def __init__(self, served: Any, callers: int, *, retries: int = 0) -> None:
         self._served = served
         self._callers = callers
         self._retries = retries
@@ -228,7 +128,7 @@ class Load:
                 await asyncio.gather(*callers)
 
 
-def test_promotions_under_load_fail_nobody_and_mix_nothing(served: Served) -> None:
+def test_promotions_under_load_fail_nobody_and_mix_nothing(served: Any) -> None:
     def orders() -> None:
         with Client(served.url) as client:
             for version in ("2", "3", "1"):
@@ -243,14 +143,14 @@ def test_promotions_under_load_fail_nobody_and_mix_nothing(served: Served) -> No
     assert load.longest < 5
 
 
-def test_the_graph_follows_the_registry_whoever_writes_it(served: Served) -> None:
+def test_the_graph_follows_the_registry_whoever_writes_it(served: Any) -> None:
     assert "follows" in served.run("models promote 2")
     served.until(lambda: served.model["version"] == "2", 10)
     served.run("models rollback")
     served.until(lambda: served.model["version"] == "1", 10)
 
 
-def test_a_configuration_applied_again_reverts_no_promotion(served: Served) -> None:
+def test_a_configuration_applied_again_reverts_no_promotion(served: Any) -> None:
     crowned(served, "3")
     port = served.url.rpartition(":")[2]
     told = served.run(f"deploy --address {served.dashboard} --port {port} --no-keys")
@@ -260,29 +160,23 @@ def test_a_configuration_applied_again_reverts_no_promotion(served: Served) -> N
     crowned(served, "1")
 
 
-def test_a_damaged_version_never_serves_and_the_reason_is_told(served: Served) -> None:
-    tracking = served.tracking()
-    found = tracking.version("fraudray-payments", "2")
-    rechosen = tracking.rethreshold(
-        found, ModelBundle.load(served.home / "state" / "bundles" / found.files).choice, "again"
-    )
-    # Its threshold is damaged in the registry: no replica can make sense of it.
-    tracking.note(rechosen, {"choice": "{}"})
+def test_a_damaged_version_never_serves_and_the_reason_is_told(served: Any) -> None:
+    tracking, damaged = served.tracking(), served.damaged()
     with Client(served.url) as client, pytest.raises(ServiceError) as refused:
-        client.promote(rechosen.version)
+        client.promote(damaged)
     assert refused.value.status == 409
     assert served.model["version"] == "1"
     # Named past all checks, by hand in MLflow, it does not serve either.
-    tracking._client.set_registered_model_alias("fraudray-payments", "champion", rechosen.version)
+    tracking._client.set_registered_model_alias("fraudray-payments", "champion", damaged)
     served.until(lambda: bool(served.model["failed"]))
     model = served.model
-    assert (model["version"], model["failed"][0]["version"]) == ("1", rechosen.version)
+    assert (model["version"], model["failed"][0]["version"]) == ("1", damaged)
     told = served.run(f"status --address {served.dashboard} --url {served.url}")
-    assert f"version {rechosen.version} was refused" in " ".join(told.split())
+    assert f"version {damaged} was refused" in " ".join(told.split())
     crowned(served, "1")
 
 
-def test_a_threshold_moves_the_running_graph_and_comes_back(served: Served) -> None:
+def test_a_threshold_moves_the_running_graph_and_comes_back(served: Any) -> None:
     with Client(served.url) as client:
         before = client.model()
         moved = client.threshold(threshold=0.011)
@@ -301,7 +195,7 @@ def test_a_threshold_moves_the_running_graph_and_comes_back(served: Served) -> N
     assert actions[:4] == ["rollback", "rollback", "threshold", "threshold"]
 
 
-def test_a_challenger_watches_then_answers_its_share(served: Served) -> None:
+def test_a_challenger_watches_then_answers_its_share(served: Any) -> None:
     served.run("models challenger 3 --shadow")
     served.until(lambda: served.model["challenger"] is not None)
     with Client(served.url) as client:
@@ -328,7 +222,7 @@ def test_a_challenger_watches_then_answers_its_share(served: Served) -> None:
         assert client.model()["challenger"] is None
 
 
-def test_labels_join_their_decisions(served: Served) -> None:
+def test_labels_join_their_decisions(served: Any) -> None:
     with Client(served.url) as client:
         answers = client.predict(served.records, request_id="labelled")
         served.answered.append(("labelled", len(served.records)))
@@ -349,33 +243,21 @@ def test_labels_join_their_decisions(served: Served) -> None:
 
 
 @pytest.fixture(scope="module")
-def doubled(served: Served) -> Served:
-    """From here on with two replicas a stage, as who must not miss a payment would have it."""
-    port = int(served.url.rpartition(":")[2])
-    configuration = app.configuration("fraudray-payments", host="127.0.0.1", port=port, keys=False)
-    for deployment in configuration["applications"][0]["deployments"]:
-        if "autoscaling_config" in deployment:
-            deployment["autoscaling_config"] |= {"min_replicas": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN_PATH", str(served.home / "state" / "ray-token"))
-        cluster = Dashboard(served.dashboard)
-        cluster.apply(configuration)
-        served.until(
-            lambda: all(d.running > 1 for d in cluster.state().deployments if d.name != "Rollout"),
-            90,
-        )
+def doubled(served: Any) -> Any:
+    """From here on with two replicas a stage."""
+    served.double()
     return served
 
 
 @pytest.mark.parametrize("stage", ["FeatureEngineering", "Model", "Threshold", "Rollout"])
-def test_a_dead_replica_of_an_inner_stage_fails_nobody(doubled: Served, stage: str) -> None:
+def test_a_dead_replica_of_an_inner_stage_fails_nobody(doubled: Any, stage: str) -> None:
     load = Load(doubled, 8)
     asyncio.run(load.during(lambda: _killed(doubled, stage)))
     assert load.failed == []
     assert load.versions
 
 
-def test_a_dead_ingress_fails_no_caller_who_asks_again(doubled: Served) -> None:
+def test_a_dead_ingress_fails_no_caller_who_asks_again(doubled: Any) -> None:
     load, before = Load(doubled, 8, retries=8), len(doubled.answered)
     asyncio.run(load.during(lambda: _killed(doubled, "Ingress")))
     assert load.failed == []
@@ -383,7 +265,7 @@ def test_a_dead_ingress_fails_no_caller_who_asks_again(doubled: Served) -> None:
     doubled.doubtful |= {name for name, _ in doubled.answered[before:]}
 
 
-def _killed(served: Served, stage: str) -> None:
+def _killed(served: Any, stage: str) -> None:
     """Kill one replica, and wait until there is another."""
     before = served.replicas(stage)
     before[0].kill()
@@ -392,7 +274,7 @@ def _killed(served: Served, stage: str) -> None:
 
 
 @pytest.mark.parametrize("orders", [False, True])
-def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Served, orders: bool) -> None:
+def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Any, orders: bool) -> None:
     """Schemathesis over the document of the running graph."""
     schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
     tried = 0
@@ -405,7 +287,7 @@ def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Served, orders
         # Every order waits for all replicas, and thresholds are versions that stay.
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=5 if orders else 40, deadline=None, database=None, derandomize=True,
+            max_examples=5 if orders else 20, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         def holds(case: schemathesis.Case) -> None:
@@ -417,7 +299,7 @@ def test_nothing_undocumented_and_no_500_whatever_is_sent(served: Served, orders
     served.run("models challenger --none")
 
 
-def test_the_registry_may_be_away(served: Served) -> None:
+def test_the_registry_may_be_away(served: Any) -> None:
     with sqlite3.connect(served.home / "state" / "mlflow.db", isolation_level=None) as locked:
         locked.execute("BEGIN EXCLUSIVE")
         try:
@@ -431,7 +313,7 @@ def test_the_registry_may_be_away(served: Served) -> None:
     crowned(served, "1")
 
 
-def test_nothing_listens_beyond_this_machine_but_ray_itself(served: Served) -> None:
+def test_nothing_listens_beyond_this_machine_but_ray_itself(served: Any) -> None:
     listening = {
         (process.name(), connection.laddr.ip, connection.laddr.port)
         for process, told in served.processes()
@@ -448,7 +330,133 @@ def test_nothing_listens_beyond_this_machine_but_ray_itself(served: Served) -> N
             httpx.get(f"http://127.0.0.1:{port}/v1/model", timeout=2).raise_for_status()
 
 
-def test_what_was_answered_is_in_the_decision_log_once_after_a_stop(served: Served) -> None:
+def test_prometheus_is_told_what_callers_counted(doubled: Any) -> None:
+    """Whatever the replicas: two a stage."""
+    crowned(doubled, "1")
+    with Client(doubled.url) as client:
+        client.challenger("3", mode="shadow")
+        client.predict_one(doubled.records[0])
+        doubled.until(lambda: ("waiting_requests", ()) in scraped(doubled), 60)
+        time.sleep(3 * REPORT)  # whatever was answered before is told
+        before = scraped(doubled)
+        answers = [client.predict_one(record) for record in doubled.records[:40]]
+        answers += client.predict(doubled.records, request_id="counted")
+        doubled.answered.append(("counted", len(doubled.records)))
+        for _ in range(7):
+            with pytest.raises(BadRequest):
+                client.predict_one({"paymentMethod": 7})
+        truth = doubled.rows.label.tolist()
+        client.feedback_many(
+            [{"request_id": "counted", "payment": i, "label": x} for i, x in enumerate(truth)]
+        )
+
+        seen, shadow = ("payments_seen_total", ()), "shadow_payments_total"
+        pair = (("challenger", "3"), ("champion", "1"))
+        doubled.until(lambda: scraped(doubled)[seen] >= before[seen] + len(answers), 60)
+        doubled.until(lambda: (shadow, pair) in scraped(doubled), 60)
+        time.sleep(2 * REPORT)
+        now = scraped(doubled)
+        drift = client.stats()["drift"]
+        client.challenger(None)
+
+    def grown(name: str, **labels: str) -> float:
+        key = name, tuple(sorted(labels.items()))
+        return now[key] - before.get(key, 0.0)
+
+    assert grown("requests_total", route="/v1/predict", status="200") == 40
+    assert grown("requests_total", route="/v1/predict/batch", status="200") == 1
+    assert grown("requests_total", route="/v1/predict", status="422") == 7
+    assert grown("refused_total", reason="invalid") == 7
+    assert grown("request_seconds_count", route="/v1/predict", status="200") == 40
+    assert grown("request_seconds_bucket", route="/v1/predict", status="200", le="+Inf") == 40
+    alerts = sum(a["decision"] for a in answers)
+    by = {"model_version": "1", "role": "champion"}
+    assert grown("decisions_total", decision="1", **by) == alerts
+    assert grown("decisions_total", decision="0", **by) == len(answers) - alerts
+    assert grown("score_count", model_version="1") == len(answers)
+    assert grown("score_sum", model_version="1") == pytest.approx(
+        sum(a["probability"] for a in answers)
+    )
+    assert grown("decision_log_written_total") == len(answers)
+    assert grown("labels_total", label="1") == sum(truth)
+    assert grown("payments_seen_total") == len(answers)
+    for stage in ("features", "model", "threshold"):
+        assert grown("stage_payments_sum", stage=stage) >= len(answers)
+    assert now["model_version", (("role", "champion"),)] == 1
+    assert now["replicas", (("stage", "model"),)] == 2
+    assert now["decision_log_up", ()] == now["registry_up", ()] == 1
+    assert drift["version"] == "1"
+    assert drift["skipped"] == ["localTime", "isWeekend"]
+    told = {f["name"]: f for f in drift["fields"]}
+    assert now["feature_psi", (("feature", "numItems"),)] == pytest.approx(
+        told["numItems"]["psi"], rel=0.5, abs=0.05
+    )
+
+
+def test_the_table_of_metrics_is_what_prometheus_sees(doubled: Any) -> None:
+    table = {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(
+            r"^\| `ray_fraudray_(\w+)` \| (\w+) \|([^|]*)\|", TABLE.read_text("utf-8"), re.M
+        )
+    }
+    expected = {}
+    for name, (kind, labels) in table.items():
+        if kind == "histogram":
+            expected |= {f"{name}_{part}": labels for part in ("sum", "count")}
+            expected[f"{name}_bucket"] = labels | {"le"}
+        else:
+            expected[name] = labels
+    found: dict[str, set[str]] = {}
+    for name, labels in scraped(doubled):
+        found.setdefault(name, set()).update(label for label, _ in labels)
+    assert found == expected
+
+
+def test_hostile_callers_add_no_series(doubled: Any) -> None:
+    random = np.random.default_rng(1)
+    record = doubled.records[0]
+
+    def noise() -> str:
+        return "".join(map(chr, random.integers(33, 126, 20)))
+
+    def attack() -> None:
+        with httpx.Client(base_url=doubled.url) as client:
+            for i in range(20):
+                path = quote(noise(), safe="")
+                client.request(f"X{i}", "/v1/predict", json=record)
+                client.get(f"/v1/{path}")
+                client.get("/v1/model", headers={"Host": noise()})
+                client.post("/v1/predict", content=random.bytes(50))
+                client.post("/v1/predict", json=record | {path: 1})
+                client.post("/v1/predict", json=record, headers={"Content-Type": f"a/{i}"})
+                strange = {
+                    "X-Request-ID": noise(),
+                    "X-Sticky-Key": noise(),
+                    "X-Forwarded-For": path,
+                }
+                known = client.post(
+                    "/v1/predict", json=record | {"paymentMethod": noise()}, headers=strange
+                )
+                assert known.status_code == 200
+                if i % 10 == 0:  # what is known of no decision is looked for a second
+                    client.post("/v1/feedback", json={"request_id": noise(), "label": i % 2})
+                client.post("/v1/admin/promote", json={"version": noise()})
+
+    def told() -> float:
+        now = scraped(doubled)
+        return now["requests_total", (("route", "other"), ("status", "404"))]
+
+    attack()  # every kind of answer has been given once
+    time.sleep(4 * REPORT)
+    before, counted = scraped(doubled), told()
+    attack()
+    doubled.until(lambda: told() >= counted + 20, 60)
+    time.sleep(2 * REPORT)
+    assert set(scraped(doubled)) <= set(before)
+
+
+def test_what_was_answered_is_in_the_decision_log_once_after_a_stop(served: Any) -> None:
     """The last test of this module: it stops the graph."""
     load = Load(served, 8)
 

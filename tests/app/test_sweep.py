@@ -24,19 +24,20 @@ smote = [0, 0.1]
 [logistic-regression]
 C = [0.1, 1]
 [random-forest]
-n_estimators = [40, 120]
+n_estimators = [80]
 max_depth = [6, 12]
 [xgboost]
-n_estimators = [50, 100]
+n_estimators = [80]
 max_depth = [3, 5]
 """
-TRIALS = 2 * 2 + 2 * 4 + 2 * 4
+TRIALS = 2 * 2 + 2 * 2 + 2 * 2
+ROWS = 8_000
 GRID = "tune payments.csv --algorithm grid --space space.toml --folds 2"
 
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path) -> None:
-    write(simulate(16_000, seed=3), tmp_path / "payments.csv")
+    write(simulate(ROWS, seed=3), tmp_path / "payments.csv")
     (tmp_path / "space.toml").write_text(SPACE)
 
 
@@ -46,7 +47,7 @@ def test_a_sweep_whose_worker_and_driver_are_killed_ends_as_one_that_was_left_al
     killed = sweeps.start(f"{GRID} --name killed --json")
     sweeps.wait_for(killed, "killed", 3)
     killed.workers()[0].kill()
-    sweeps.wait_for(killed, "killed", 8)
+    sweeps.wait_for(killed, "killed", 6)
     killed.process.kill()
     killed.process.wait()
     kept = sweeps.ended("killed")
@@ -99,7 +100,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     other = sweeps.start("tune payments.csv --resume nightly --trials 3")
     other.wait(2)
     assert "leave out --trials" in other.told
-    write(simulate(16_000, seed=4), tmp_path / "others.csv")
+    write(simulate(ROWS, seed=4), tmp_path / "others.csv")
     foreign = sweeps.start("tune others.csv --resume nightly")
     foreign.wait(2)
     assert "the sweep 'nightly' searched rows that" in foreign.told
@@ -138,7 +139,7 @@ def test_a_sweep_led_by_scores_is_pruned_watched_and_ended_by_its_budget(
         )  # fmt: skip
     try:
         sweep = sweeps.start(
-            "tune payments.csv --algorithm tpe --scheduler asha --time-budget 45 --name watched "
+            "tune payments.csv --algorithm tpe --scheduler asha --time-budget 25 --name watched "
             f"--metric cost_per_10000 --policy min-cost --metrics {metrics} --json"
         )
         seen = _watch(port, sweep)

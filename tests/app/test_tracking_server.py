@@ -19,6 +19,7 @@ import ray
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ray import tune
+from surroundings import bare
 
 from training.tracking import SWEEPS, Tracking
 from tuning.callbacks import MLflowCallback
@@ -42,8 +43,10 @@ class Server:
                 [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port",
                  str(self.port), "--workers", "1", "--artifacts-destination",
                  str(self.folder / "artifacts")],
-                env=os.environ | {"MLFLOW_BACKEND_STORE_URI": self.database,
-                                  "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env=bare(
+                    MLFLOW_BACKEND_STORE_URI=self.database,
+                    MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+                ),
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 120

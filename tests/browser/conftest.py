@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from surroundings import bare
 
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -76,7 +76,7 @@ def browser(require: Callable[[str], str]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Any, demo: Any) -> Iterator[Callable[..., Visit]]:
+def opened(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
     """Open a page of the demo, or an address, in a context of its own; see `new_context`."""
     contexts = []
 
@@ -84,8 +84,9 @@ def opened(browser: Any, demo: Any) -> Iterator[Callable[..., Visit]]:
         context = browser.new_context(**how)
         contexts.append(context)
         visit = Visit(context.new_page())
-        url = path if path.startswith("http") else f"{demo.page_url}/{path}"
-        visit.open(url, wait_until)
+        if not path.startswith("http"):
+            path = f"{request.getfixturevalue('demo').page_url}/{path}"
+        visit.open(path, wait_until)
         return visit
 
     yield open_
@@ -102,7 +103,7 @@ def alone(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[An
         (port,) = free_ports(1)
         process = subprocess.Popen(
             [sys.executable, "-m", "fraudray", "ui", "--port", str(port), *arguments],
-            env=os.environ | {"FRAUDRAY_HOME": str(tmp_path)} | environment,
+            env=bare(FRAUDRAY_HOME=tmp_path) | environment,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)

@@ -12,7 +12,6 @@ import io
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import pyarrow as pa
 from PIL import Image
 from playwright.sync_api import Error, sync_playwright
 
+from fraudray.runtime import free_ports
 from serve_app.client import Client
 from training.simulate import simulate
 
@@ -48,14 +48,7 @@ WAIT = 60_000
 @contextmanager
 def demo() -> Iterator[tuple[str, str]]:
     """Addresses of the page and the graph of a demo that lives for the block."""
-    ports = []
-    probes = [socket.socket() for _ in range(4)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-        ports.append(str(probe.getsockname()[1]))
-    for probe in probes:
-        probe.close()
-    graph, page, mlflow, dashboard = ports
+    graph, page, mlflow, dashboard = (str(port) for port in free_ports(4))
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
             [sys.executable, "-m", "fraudray", "demo", "--rows", ROWS, "--port", graph,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from surroundings import bare
 
 from gradio_ui.score import EXAMPLES
 
@@ -103,7 +103,8 @@ def test_every_page_has_an_address_a_heading_and_the_navigation(opened: Any, pat
 def test_the_navigation_leads_on(visit: Any, demo: Any) -> None:
     visit.page.get_by_role("navigation").get_by_role("link", name="Threshold").click()
     visit.page.get_by_role("heading", level=1, name="Threshold").wait_for()
-    assert visit.page.url.rstrip("/") == f"{demo.page_url}/threshold"
+    # What the page shows at once may be in its address already.
+    assert visit.page.url.partition("?")[0].rstrip("/") == f"{demo.page_url}/threshold"
 
 
 def test_gradio_offers_no_endpoints_of_its_own(demo: Any) -> None:
@@ -387,8 +388,7 @@ def test_what_is_no_threshold_is_not_applied(threshold: Any, demo: Any) -> None:
 # Looks
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1360)])
 def test_the_pages_fit_their_window_and_are_accessible(
     opened: Any, demo: Any, scheme: str, width: int
 ) -> None:
@@ -418,7 +418,7 @@ def test_a_page_without_its_graph_says_what_to_do(opened: Any, alone: Any) -> No
     said.wait_for()
     assert "No answer from http://127.0.0.1:9" in said.inner_text()
     assert "fraudray serve" in said.inner_text()
-    visit.page.get_by_role("button", name="Try again").wait_for()
+    assert "goes on by itself" in visit.page.inner_text("body")
     assert "Traceback" not in visit.page.content()
     assert visit.errors == []
     other = opened(f"{url}/threshold")
@@ -452,11 +452,10 @@ def test_a_page_with_a_login_lets_in_who_knows_it(opened: Any, alone: Any, demo:
 
 
 def test_other_machines_are_not_let_in_without_a_login(tmp_path: Path) -> None:
-    bare = {k: v for k, v in os.environ.items() if not k.startswith("FRAUDRAY_UI")}
     done = subprocess.run(
         [sys.executable, "-m", "fraudray", "ui", "--host", "0.0.0.0"],  # noqa: S104
         check=False,
-        env=bare | {"FRAUDRAY_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+        env=bare(FRAUDRAY_HOME=tmp_path), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
     assert "FRAUDRAY_UI_USER and FRAUDRAY_UI_PASSWORD" in done.stderr

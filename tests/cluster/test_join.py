@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from surroundings import bare
 
 from fraudray.cluster import join, luggage
 from fraudray.runtime import RuntimeProblem
@@ -150,7 +150,7 @@ def start(
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*inside, sys.executable, "-c", script, cluster.address, *map(str, arguments)],
-        env=os.environ | cluster.environment | {"FRAUDRAY_HOME": str(cluster.data)} | extra,
+        env=bare(FRAUDRAY_HOME=cluster.data, **cluster.environment) | extra,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_code_reaches_every_node_and_nothing_else_of_ours_is_there(cluster):
     nodes = json.loads(output(start(cluster, NODES, cluster.data)))
     assert {node["address"] for node in nodes} == {node.address for node in cluster.nodes}
     for node in nodes:
-        assert Path(node["code"]).is_relative_to(cluster.folder)
+        assert Path(node["code"]).is_relative_to(cluster.network.folder)
         assert node["version"] == VERSION
         assert [node["installed"], node["package"], node["data"]] == [None, [], []]
 

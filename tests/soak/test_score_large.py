@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from surroundings import bare
 
 from training.audit import audit
 from training.bundle import ModelBundle
@@ -73,10 +73,9 @@ def payments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
 
 def _score(path: Path, home: Path) -> dict[str, Any]:
     out = path.with_name(f"{path.stem}.scored.parquet")
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
         [sys.executable, "-m", "fraudray", "score", str(path), "--out", str(out), "--json"],
-        env=environment | {"FRAUDRAY_HOME": str(home)}, capture_output=True, text=True, check=False,
+        env=bare(FRAUDRAY_HOME=home), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert pq.read_metadata(out).num_rows == pq.read_metadata(path).num_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from training.tracking import SWEEPS, Tracking, TrackingError, place_of
 
 
 @pytest.fixture
-def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+def tracking(
+    tmp_path: Path, empty_store: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> Tracking:
     monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path))
-    return Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return Tracking(f"sqlite:///{empty_store(tmp_path)}")
 
 
 def test_a_store_without_a_sweep_has_none(tracking: Tracking) -> None:

@@ -191,3 +191,51 @@ def test_a_call_that_nobody_answers_is_sent_again(monkeypatch: pytest.MonkeyPatc
     (found,) = run(silent_once, [3])
     assert found[0].tolist() == [0.0, 1.0, 2.0]
     assert len(asked) == 2
+
+
+def test_what_comes_after_a_slow_answer_is_not_sent_twice_for_being_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "STUCK", 0.05)
+    stages = Stages(seconds=0.3)
+
+    async def one_after_the_other() -> list[int]:
+        way, loop = Calls(ONE, stages, lasting, calls.ROWS), asyncio.get_running_loop()
+        sizes = []
+        for _ in range(3):
+            await way.score({"x": np.arange(2.0)}, 2, loop.time() + 5)
+            sizes.append(len(stages.sizes))
+        return sizes
+
+    # The first call is sent again and again in its 0.3 s; those after it but once.
+    first, second, third = asyncio.run(one_after_the_other())
+    assert first > 1
+    assert (second - first, third - second) == (1, 1)
+
+
+def test_a_call_that_is_sent_again_still_counts_where_it_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray sends the next call to whom it has sent fewer: cancelled, both would have none."""
+    monkeypatch.setattr(calls, "STUCK", 0.02)
+    hanging, hung, answered = 0, 0, 0
+
+    async def fewest_first(reference: Reference, columns: Columns) -> Scores:
+        nonlocal hanging, hung, answered
+        assert reference == ONE
+        if hanging == 0:
+            hanging, hung = hanging + 1, hung + 1
+            try:
+                await asyncio.sleep(60)
+            finally:
+                hanging -= 1
+        answered += 1
+        return columns["x"], np.zeros(len(columns["x"]), np.int8)
+
+    async def ten() -> None:
+        way, loop = Calls(ONE, fewest_first, lasting, calls.ROWS), asyncio.get_running_loop()
+        for _ in range(10):
+            await way.score({"x": np.arange(1.0)}, 1, loop.time() + 5)
+
+    asyncio.run(ten())
+    assert (hung, answered) == (1, 10)  # one of them has waited, not ten

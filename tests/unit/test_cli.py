@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -20,9 +19,14 @@ from mlflow.tracking import MlflowClient
 from sklearn.datasets import load_breast_cancer
 
 from fraudray.cli import cli, main
+from fraudray.commands.data import SCENARIOS
 from fraudray.commands.options import FAMILIES, PROMOTIONS
-from training import models
+from training import models, scenarios
+from training.data import load
+from training.drift import measure
 from training.simulate import simulate, write
+from training.spec import DatasetSpec
+from training.tracking import Tracking
 from tuning.select import Promotion
 
 GOOD = "accountAgeDays,numItems,localTime,paymentMethod,paymentMethodAgeDays,label\n"
@@ -45,14 +49,13 @@ Run = Callable[..., Done]
 @pytest.fixture
 def fraudray(
     tmp_path: Path,
-    fresh_store: Path,
+    empty_store: Callable[[Path], Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Run a command line in a folder and a home of its own."""
     home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(fresh_store, home / "mlflow.db")
+    empty_store(home)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FRAUDRAY_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -113,6 +116,10 @@ def test_the_families_offered_are_those_there_are() -> None:
 
 def test_the_promotions_offered_are_those_there_are() -> None:
     assert get_args(Promotion) == PROMOTIONS
+
+
+def test_the_scenarios_offered_are_those_there_are() -> None:
+    assert tuple(scenarios.SCENARIOS) == SCENARIOS
 
 
 def test_a_wrong_option_is_wrong_usage(fraudray: Run) -> None:
@@ -331,6 +338,67 @@ def test_the_champion_has_a_card_and_explains_itself(
         assert {change["decision"] for change in payment["changes"]} <= {0}
         assert payment["base"] + told == pytest.approx(payment["margin"], abs=1e-4)
     assert "raises the risk" in fraudray("explain", str(payments)).out
+
+
+def test_drift_names_what_is_broken_in_a_file_and_nothing_in_a_sound_one(
+    fraudray: Run, payments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fraudray("train", str(payments), "--model", "logistic-regression")
+    sound = simulate(6_000, seed=11).drop(columns="label")
+    write(sound, tmp_path / "sound.parquet")
+    # Cents instead of euros, and a category that is no longer filled in.
+    write(sound.assign(amount=sound["amount"] * 100, Category=None), tmp_path / "broken.parquet")
+    monkeypatch.setattr("training.read.ROWS", 1_000)  # six parts
+
+    steady = fraudray("drift", "sound.parquet", "--json").json
+    broken = fraudray("drift", "broken.parquet", "--json", "--html", "drift.html")
+    shown = fraudray("drift", "broken.parquet", "--version", "1")
+
+    assert (steady["model"], steady["version"]) == ("fraudray-payments", "1")
+    assert [f["name"] for f in steady["fields"] if f["level"] != "steady"] == []
+    assert steady["score"]["level"] == "steady"
+    assert {f["name"] for f in steady["fields"]} == set(DatasetSpec.load("payments").inputs)
+    moved = [f for f in broken.json["fields"] if f["level"] != "steady"]
+    assert broken.json["fields"][:2] == moved
+    assert {f["name"] for f in moved} == {"amount", "Category"}
+    assert {f["level"] for f in moved} == {"large"}
+    assert broken.json["score"]["level"] == "large"
+    for field in moved:
+        assert f"{field['level']} shift (PSI {field['psi']:.2f})" in shown.out
+    assert "most at no value: " in shown.out
+    page = (tmp_path / "drift.html").read_text("utf-8")
+    assert page.count("<img ") == 9  # one of each input and one of the scores
+    assert "default-src 'none'" in page
+
+    tracking = Tracking()
+    bundle = tracking.fetch(tracking.version("fraudray-payments", "1"))
+    whole = load(tmp_path / "broken.parquet", bundle.spec, labelled=False)
+    score = bundle.score(whole.columns)
+    at_once = measure(bundle.reference, bundle.reference.count(whole.columns, score)).to_dict()
+    assert {key: broken.json[key] for key in at_once} == at_once
+    assert broken.json["alert_rate"] == bundle.decide(score).mean()
+
+
+def test_drift_needs_a_model_and_rows_that_keep_the_spec(
+    fraudray: Run, payments: Path, tmp_path: Path
+) -> None:
+    _refused(fraudray("drift", str(payments)), 1, "no champion is registered yet")
+    fraudray("train", str(payments), "--model", "logistic-regression")
+    rows = _rows(2_000, 20).splitlines(keepends=True)
+    rows[7] = "-5" + rows[7]
+    (tmp_path / "f.csv").write_text("".join(rows))
+    (tmp_path / "g.csv").write_text("".join(rows[:2] + rows[7:8]))
+    (tmp_path / "h.csv").write_text(rows[0])
+
+    done = fraudray("drift", "f.csv", "--json")
+
+    assert (done.json["rows"], done.json["bad_rows"]) == (1_999, 1)
+    assert "warning: 1 of 2,000 rows break the spec" in done.err
+    assert list(pd.read_csv(tmp_path / "f.rejected.csv")["line"]) == [8]
+    _refused(fraudray("drift", "g.csv"), 3, "1 of 2 rows break the spec", "accountAgeDays")
+    _refused(fraudray("drift", "h.csv"), 3, "a header but no rows")
+    _refused(fraudray("drift", "f.csv", "--version", "7"), 1, "no version 7")
+    _refused(fraudray("drift", "f.csv", "--html", "no/such.html"), 2, "--html", "cannot be written")
 
 
 def test_a_strict_audit_refuses_a_file_with_errors(fraudray: Run, tmp_path: Path) -> None:

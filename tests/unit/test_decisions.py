@@ -9,16 +9,20 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app import decision_log
+from fraudray.cli import cli
+from serve_app import decision_log, retention
 from serve_app.decision_log import DecisionLog
 from serve_app.decisions import (
     DecisionLogError,
@@ -30,6 +34,8 @@ from serve_app.decisions import (
 )
 from serve_app.delivery import Delivery
 from serve_app.ledger import Ledger, left_behind
+from serve_app.retention import Old, Pruned
+from training.errors import UsageError
 
 _names = count()
 
@@ -183,6 +189,117 @@ def test_losses_are_noted_once(store: DecisionStore) -> None:
     assert store.losses("others", 0) == []
 
 
+def decide_at(ledger: Ledger, store: DecisionStore, at: list[float], payments: int = 2) -> None:
+    """Requests decided at these times, in the database."""
+    if at:
+        decide(ledger, *((f"{ledger.name}-{t}", [0.1] * payments) for t in at))
+        delivery = taken(ledger)
+        store.append("payments", replace(delivery, at=np.array(at)))
+        ledger.acknowledge(delivery)
+
+
+times = st.lists(st.integers(0, 9), max_size=12).map(lambda at: [float(t) for t in sorted(at)])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=times, second=times, before=st.integers(0, 10))
+def test_what_is_old_leaves_and_nothing_else(
+    first: list[float], second: list[float], before: int,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(retention, "_REQUESTS", 3)  # so that it takes several transactions
+    monkeypatch.setattr(retention, "_PAYMENTS", 4)
+    folder = tmp_path_factory.mktemp("old")
+    store = DecisionStore(url := f"sqlite:///{folder}/decisions.db")
+    ledgers = {f"ingress{i}": Ledger(f"ingress{i}", folder, 100) for i in range(2)}
+    kept = []
+    for ledger, at in zip(ledgers.values(), (first, second), strict=True):
+        decide_at(ledger, store, at)
+        kept += [(ledger.name, t) for t in at[:-1] if t >= before for _ in "ab"]
+        kept += [(ledger.name, t) for t in at[-1:] for _ in "ab"]
+    received = {name: store.received(name) for name in ledgers}
+    counted = store.old(before)
+
+    pruned = store.prune(before)
+
+    assert held(url, "ledger, at") == kept
+    assert pruned.payments == 2 * len(first + second) - len(kept)
+    assert (sum(o.requests for o in counted), sum(o.payments for o in counted)) == pruned[:2]
+    assert {name: store.received(name) for name in ledgers} == received
+    assert store.prune(before) == Pruned()
+    store.close()
+    for ledger in ledgers.values():
+        ledger.close()
+
+
+def test_labels_leave_with_their_decisions_and_losses_stay(
+    url: str, store: DecisionStore, new_ledger: Callable[..., Ledger]
+) -> None:
+    ledger, retry = new_ledger(), new_ledger()
+    decide_at(ledger, store, [1.0, 2.0, 3.0])
+    decide(retry, (f"{ledger.name}-1.0", [0.1, 0.2]), ("last", [0.1]))  # the caller asked again
+    store.append("payments", taken(retry))
+    labels = [Feedback(f"{ledger.name}-{t}", 1) for t in (1.0, 2.0, 3.0)]
+    assert store.label(labels) == []
+    store.lose("payments", Loss("gone", 5, 1.0))
+    assert store.old(3.0) == [Old(ledger.name, 4, 2, 4)]
+
+    assert store.prune(3.0) == Pruned(2, 4, 0)  # labels are younger
+    with sa.create_engine(url).begin() as connection:
+        connection.execute(sa.text("UPDATE feedback SET received = 2.5"))
+    assert store.prune(3.0) == Pruned(0, 0, 1)
+
+    with sa.create_engine(url).connect() as connection:
+        left = connection.execute(sa.text("SELECT request_id FROM feedback ORDER BY id"))
+        assert list(left.scalars()) == [f"{ledger.name}-1.0", f"{ledger.name}-3.0"]
+    assert store.losses("payments", 0) == [Loss("gone", 5, 1.0)]
+
+
+def test_pruning_costs_no_killed_ingress_its_count(
+    log: DecisionLog, file: Path, new_ledger: Callable[..., Ledger]
+) -> None:
+    ledger = new_ledger()
+    decide(ledger, ("a", [0.1, 0.9]), ("b", [0.1]))
+    log.deliver(taken(ledger))
+    ledger.acknowledge(taken(ledger))
+    store = DecisionStore(f"sqlite:///{file}")
+    assert store.prune(time.time() + 1) == Pruned(1, 2, 0)
+    store.close()
+    ledger.close()
+    assert log.stats()["log"]["lost"] == []
+
+
+@pytest.mark.parametrize("mode", ["days", "before"])
+def test_the_command_prunes_the_log_of_the_graph(
+    mode: str, url: str, store: DecisionStore, new_ledger: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    day, now = 86400, time.time()
+    decide_at(new_ledger(), store, [now - 10 * day, now - 9 * day, now - day, now])
+    monkeypatch.setenv("FRAUDRAY_DECISIONS", url)
+    date = time.strftime("%Y-%m-%d", time.gmtime(now - 5 * day))
+    limit = ["--days", "5"] if mode == "days" else ["--before", date]
+
+    counted = CliRunner().invoke(cli, ["decisions", "prune", *limit, "--dry-run"])
+    assert "4 decisions of 2 requests" in counted.stderr
+    assert len(held(url, "seq")) == 8
+    done = CliRunner().invoke(cli, ["decisions", "prune", *limit, "--json"])
+
+    assert '"payments": 4' in done.stdout
+    assert len(held(url, "seq")) == 4
+
+
+@pytest.mark.parametrize("limit", [[], ["--days", "5", "--before", "2026-01-01"]])
+def test_the_command_wants_one_limit(limit: list[str]) -> None:
+    refused = CliRunner().invoke(cli, ["decisions", "prune", *limit])
+    assert isinstance(refused.exception, UsageError)
+
+
+def test_a_day_to_come_is_refused() -> None:
+    refused = CliRunner().invoke(cli, ["decisions", "prune", "--before", "2999-01-01"])
+    assert "expected a day that has begun" in str(refused.exception)
+
+
 def test_tables_that_are_there_stay(
     url: str, store: DecisionStore, new_ledger: Callable[..., Ledger]
 ) -> None:
@@ -271,15 +388,11 @@ def test_every_decision_ends_in_the_database_once(
         delivery = ledgers[which].take()
         if delivery is None:
             return
-        try:
-            assert log.deliver(delivery) == delivery.number
-        except StoreAway:
-            assert away
-            assert len(delivery.probability)
-            return
+        kept = log.deliver(delivery)
+        assert kept or (away and len(delivery.probability))
         earlier.append(delivery)
         if heard:
-            ledgers[which].acknowledge(delivery)
+            ledgers[which].acknowledge(delivery, kept=kept)
             dropped[which] += delivery.dropped
 
     log.stats()
@@ -336,20 +449,24 @@ def test_while_the_database_is_away_ledgers_keep_their_decisions(
 ) -> None:
     ledger = new_ledger(capacity=4)
     decide(ledger, ("a", [0.1, 0.9]))
-    assert log.deliver(taken(ledger)) == 1
+    assert log.deliver(taken(ledger))
     ledger.acknowledge(taken(ledger))
     log.close()
     log = DecisionLog(log.model, f"sqlite:///{file}", file.parent)
     other = locked(file)
     decide(ledger, ("b", [0.1, 0.9]))
     for _ in range(3):
-        with pytest.raises(StoreAway, match="locked"):
-            log.deliver(taken(ledger))
-    with pytest.raises(StoreAway):
+        assert not log.deliver(taken(ledger))
+    ledger.acknowledge(taken(ledger), kept=False)
+    with pytest.raises(StoreAway, match="locked"):
         log.feedback([Feedback("a", 1)])
     decide(ledger, ("c", [0.1, 0.9]), ("d", [0.1]))  # the last finds no place
+    assert not log.deliver(taken(ledger))
     stats = log.stats()
-    assert stats["log"]["pending"] == 2
+    assert stats["log"]["pending"] == 4
+    assert stats["log"]["dropped"] == 1
+    # What happens is seen all the same, and once.
+    assert stats["decisions"]["3"]["champion"] == {"0": 2, "1": 2}
     assert "locked" in stats["log"]["away"]
     other.close()
     while delivery := ledger.take():
@@ -369,12 +486,10 @@ def test_nobody_waits_for_a_database_that_was_away_a_moment_ago(
     ledger = new_ledger()
     decide(ledger, ("a", [0.1]))
     other = locked(file)
-    with pytest.raises(StoreAway):
-        log.deliver(taken(ledger))
+    assert not log.deliver(taken(ledger))
     began = time.monotonic()
     for _ in range(100):
-        with pytest.raises(StoreAway, match="locked"):
-            log.deliver(taken(ledger))
+        assert not log.deliver(taken(ledger))
     assert time.monotonic() - began < decision_log.PAUSE
     other.close()
     ledger.close()

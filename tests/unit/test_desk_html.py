@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradio_ui import look
 from gradio_ui.duel import duel, history, version_named
 from gradio_ui.model_card import card_html
 from gradio_ui.neighbours import Neighbour, Neighbours
 from gradio_ui.sweeps import overview, ranked
-from gradio_ui.traffic import traffic
+from gradio_ui.traffic import REFUSALS, traffic
 from gradio_ui.trials import leaderboard, trial_html
-from serve_app.delivery import LATENCY_EDGES, Delivery
-from serve_app.statistics import Window
+from serve_app.delivery import LATENCY_EDGES, REASONS, Delivery
+from serve_app.statistics import Totals, Window
 from training.bundle import ModelBundle
+from training.data import Columns
+from training.drift import measure
+from training.reference import Reference
+from training.spec import DatasetSpec
 from training.tracking import Change, Run, Version
 
 VOID = {"br", "img", "input", "hr"}
@@ -135,16 +140,15 @@ def delivered(window: Window, probabilities: list[float], now: float) -> None:
     scores = np.array(probabilities)
     latencies = np.zeros(len(LATENCY_EDGES) + 1, np.int64)
     latencies[60] = 1
-    window.add(
-        Delivery(
-            ledger="a", number=1, first=1, at=np.array([now]), request_id=("r",), version=("3",),
-            role=("champion",), threshold=np.array([0.4]), rows=np.array([len(scores)]),
-            probability=scores, decision=(scores >= 0.4).astype(np.int8),
-            answered={("/v1/predict/batch", 200): latencies}, refused={"invalid": 2}, compared={},
-            shadow_dropped=0, dropped=0,
-        ),
-        now,
+    delivery = Delivery(
+        ledger="a", number=1, first=1, at=np.array([now]), request_id=("r",), version=("3",),
+        role=("champion",), threshold=np.array([0.4]), rows=np.array([len(scores)]), counted=0,
+        probability=scores, decision=(scores >= 0.4).astype(np.int8),
+        answered={("/v1/predict/batch", 200): latencies},
+        seconds={("/v1/predict/batch", 200): 0.1}, refused={"invalid": 2}, compared={},
+        shadow_dropped=0, dropped=0, seen={}, held=0,
     )  # fmt: skip
+    window.add(Totals.of(delivery), now)
 
 
 LOG = {"quality": [], "log": {"pending": 0, "written": 5, "dropped": 0, "lost": [], "away": None}}
@@ -155,6 +159,10 @@ def test_live_says_that_nothing_was_asked_yet() -> None:
 
     assert "Nothing was asked yet" in said
     assert "alert(1)" in said
+
+
+def test_live_has_words_for_every_refusal() -> None:
+    assert REFUSALS.keys() == set(REASONS)
 
 
 def test_live_sums_up_what_was_decided() -> None:
@@ -172,17 +180,80 @@ def test_live_sums_up_what_was_decided() -> None:
     assert "Probabilities of 3 payments; 1 are in the highest bin" in content
 
 
-def test_drift_is_shown_where_the_graph_tells_it() -> None:
-    drift = {"since": "12:00", "columns": {"amount": 0.31, "Category": 0.02}}
+def drifted(columns: Columns, *, skip: Collection[str] = ()) -> dict[str, Any]:
+    """What /v1/stats tells of these payments beside a few hundred others."""
+    rng = np.random.default_rng(1)
+    expected = {"amount": rng.normal(40, 9, 900), EVIL: rng.normal(size=900)}
+    spec = {"name": "x", "label": "y", "columns": {name: {} for name in expected}}
+    reference = Reference.of(expected, DatasetSpec.from_dict(spec)).with_scores(rng.random(900))
+    counts = reference.count(columns, rng.random(len(columns["amount"])))
+    return {"version": "3", "seconds": 3600} | measure(reference, counts, skip=skip).to_dict()
+
+
+def told_of(drift: Any) -> str:
+    return text_of(traffic(Window().summary(1e9) | LOG | {"drift": drift}, ABOUT))
+
+
+def test_drift_names_what_moved_how_far_and_what_is_missing() -> None:
+    rng = np.random.default_rng(2)
+    amount = np.where(rng.random(800) < 0.1, np.nan, rng.normal(400, 9, 800))
+    found = drifted({"amount": amount, EVIL: rng.normal(size=800)}, skip={EVIL})
+    (field,) = found["fields"]
+
+    content = traffic(Window().summary(1e9) | LOG | {"drift": found}, ABOUT)
+    said = text_of(content)
+
+    assert "1 field moved" in said
+    assert "payments of the last 60 minutes" in said
+    assert "Payments compared 800" in said
+    assert f"amount {field['psi']:.3f}" in said
+    assert f"PSI of the scores {found['score']['psi']:.2f}" in said
+    assert text_of(f"<p>{look.text(field['told'])}</p>") in said
+    assert f"0.00% → {field['missing']:.2%}" in said
+    assert "moderate, 0.1 large, 0.25" in said
+    assert "Not compared: " in said
+    assert f"Drift by field: moved are amount {field['psi']:.2f}" in content
+    assert content.count('class="fr-limit"') == 2  # a moderate and a large shift, on the one bar
+
+
+def test_payments_like_those_of_the_training_are_steady() -> None:
+    rng = np.random.default_rng(3)
+    columns = {"amount": rng.normal(40, 9, 800), EVIL: rng.normal(size=800)}
+
+    said = told_of(drifted(columns))
+
+    assert "Drift steady" in said
+    assert "Fields that moved 0 of 2" in said
+    assert "Not compared" not in said
+    assert "time of day" not in said
+
+
+def test_a_field_that_is_compared_over_a_day_is_named() -> None:
+    rng = np.random.default_rng(3)
+    found = drifted({"amount": rng.normal(40, 9, 800), EVIL: rng.normal(size=800)})
+    hour = found | {"rows": 300}
+    hour["fields"] = [f | {"rows": 300} if f["name"] == EVIL else f for f in found["fields"]]
+
+    assert "Over the last 24 hours, because of the time of day: amount." in told_of(hour)
+
+
+def test_drift_says_where_there_is_none_to_tell_of_yet() -> None:
+    few = {"amount": np.full(9, 400.0), EVIL: np.zeros(9)}
+
+    assert "Not enough payments yet: 9 so far" in told_of(drifted(few))
+    assert "Not enough payments yet: Drift shows" in told_of(None)
+    older = text_of(traffic(Window().summary(1e9) | LOG, ABOUT))
+    assert "Drift" not in older
+
+
+def test_live_tells_what_labels_say_and_how_the_log_does() -> None:
     quality = [{"version": "3", "role": "champion", "labelled": 9, "true_positive": 4,
                 "false_positive": 1, "false_negative": 2, "true_negative": 2,
                 "label_delay": 7200.0}]  # fmt: skip
     log = LOG["log"] | {"away": "no route", "lost": [{"ledger": "a", "decisions": 12, "at": 0.0}]}  # type: ignore[operator]
 
-    stats = Window().summary(1e9) | {"drift": drift, "quality": quality, "log": log}
-    said = text_of(traffic(stats, ABOUT))
+    said = text_of(traffic(Window().summary(1e9) | {"quality": quality, "log": log}, ABOUT))
 
-    assert "amount 0.31" in said
     assert "2.0 h" in said
     assert "The database of decisions is away: no route" in said
     assert "12 in 30 days" in said

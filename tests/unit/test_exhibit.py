@@ -46,12 +46,12 @@ def _wait_for(seen: Callable[[], bool]) -> None:
 
 @pytest.mark.slow
 def test_leaderboard_and_pictures_follow_a_sweep_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_store: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAUDRAY_HOME", str(tmp_path))
     monkeypatch.setattr(exhibit, "PAUSE", 0.05)
     monkeypatch.setattr(exhibit, "SHARE", 1)
-    store = tmp_path / "mlflow.db"
+    store = empty_store(tmp_path)
     tracking = Tracking(f"sqlite:///{store}")
     parent = tracking.start(tracking.experiment("sweeps"), "nightly")
     place = MlflowClient(tracking.uri).get_run(parent).info.artifact_uri

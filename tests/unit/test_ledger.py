@@ -44,7 +44,7 @@ def rows_of(delivery: Delivery) -> list[tuple[int, str, int, float, int]]:
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("decided"), st.integers(0, 5)),
-        st.tuples(st.sampled_from(["take", "acknowledge", "repeat"]), st.just(0)),
+        st.tuples(st.sampled_from(["take", "acknowledge", "count", "repeat"]), st.just(0)),
     ),
     max_size=40,
 )
@@ -57,25 +57,36 @@ def test_every_decision_is_delivered_once_or_counted_as_dropped(
     folder = tmp_path_factory.getbasetemp() / "ledgers"
     name = f"ledger{next(_names)}"
     ledger = Ledger(name, folder, capacity)
-    made, acknowledged, last = 0, [], None
-    for step, rows in [*steps, ("take", 0), ("acknowledge", 0), ("take", 0), ("acknowledge", 0)]:
+    made, held, last = 0, 0, None
+    done: dict[int, Delivery] = {}  # counted
+    kept: list[Delivery] = []
+    end = [("take", 0), ("acknowledge", 0)] * 2
+    for step, rows in [*steps, *end]:
         if step == "decided":
             decide(ledger, f"request{made}", rows)
             made += rows
+            held += rows if held + rows <= capacity else 0
         elif step == "take":
             again = ledger.take()
-            assert last is None or again is last or last in acknowledged
+            if last is not None and last.number not in done:
+                assert again is not None
+                assert (again.number, rows_of(again)) == (last.number, rows_of(last))
+            assert again is None or again.held == held
             last = again
-        elif step == "acknowledge" and last is not None:
-            if last not in acknowledged:
-                acknowledged.append(last)
-            ledger.acknowledge(last)
-        elif step == "repeat" and acknowledged:
-            ledger.acknowledge(acknowledged[0])
-    rows_delivered = [row for delivery in acknowledged for row in rows_of(delivery)]
-    dropped = sum(delivery.dropped for delivery in acknowledged)
-    assert [row[0] for row in rows_delivered] == list(range(made - dropped))
-    assert [d.number for d in acknowledged] == list(range(1, len(acknowledged) + 1))
+        elif step in ("acknowledge", "count") and last is not None:
+            if last.number not in done:
+                done[last.number] = last
+                kept += [last] if step == "acknowledge" else []
+                held -= len(last.probability) if step == "acknowledge" else 0
+            ledger.acknowledge(last, kept=step == "acknowledge")
+        elif step == "repeat" and done:
+            ledger.acknowledge(done[1])
+    dropped = sum(delivery.dropped for delivery in done.values())
+    numbers = list(range(made - dropped))
+    assert [row[0] for delivery in kept for row in rows_of(delivery)] == numbers
+    counted = [rows_of(d)[int(d.rows[: d.counted].sum()) :] for d in done.values()]
+    assert [row[0] for rows in counted for row in rows] == numbers
+    assert list(done) == list(range(1, len(done) + 1))
     assert ledger.take() is None
     ledger.close()
     assert name not in left_behind(folder)
@@ -108,6 +119,7 @@ def test_a_delivery_says_what_happened(ledger: Ledger) -> None:
         ("/v1/predict", 200): 3,
         ("/v1/predict", 503): 1,
     }
+    assert delivery.seconds["/v1/predict", 200] == pytest.approx(0.204)
     assert delivery.refused == {"overload": 2}
     assert delivery.compared == {("3", "4"): Comparison(3, 1, pytest.approx(0.7))}
     assert delivery.shadow_dropped == 7

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gradio_ui import charts, look
 from gradio_ui.answer import link_to
-from gradio_ui.axes import ticks
+from gradio_ui.axes import Frame, ticks
 from gradio_ui.form import Form
 from gradio_ui.guard import login
 from serve_app.contract import form_fields
@@ -43,7 +43,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "link": lambda t: look.link(t, f"https://{t}"),
     "gauge": lambda t: charts.gauge(0.2, 0.1) + look.text(t),
     "signed_bars": lambda t: charts.signed_bars([(t, 1.0), (t, -2.0)]),
-    "bars": lambda t: charts.bars([(t, 1.0)]),
+    "bars": lambda t: charts.bars([(t, 1.0)], end=2, marks={t: 1.0}),
     "histogram": lambda t: charts.histogram([0, 1, 2], {t: [1, 2], t + "2": [0, 1]}, x_label=t),
     "lines": lambda t: charts.lines(
         {t: ([0, 1], [0, 1]), "of another name than any text": ([0], [1])}, t, t, [(0, 0, t)]
@@ -109,7 +109,9 @@ def test_a_gauge_says_which_side_a_probability_lies_on(p: float, threshold: floa
 def test_bars_are_drawn_whatever_the_values_are(values: list[float]) -> None:
     named = [(f"field {i}", value) for i, value in enumerate(values)]
     assert_drawn(charts.signed_bars(named))
-    assert_drawn(charts.bars([(name, abs(value)) for name, value in named]))
+    upright = [(name, abs(value)) for name, value in named]
+    assert_drawn(charts.bars(upright))
+    assert_drawn(charts.bars(upright, end=0.5, marks={"some": 0.1, "much": 0.25}))
 
 
 @given(
@@ -216,3 +218,18 @@ def test_a_login_that_lacks_something_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=named):
         login(host, environment)
+
+
+def test_words_of_marks_that_are_near_each_other_do_not_overlap() -> None:
+    frame = Frame((0, 1), (0, 1), 46, 470, 10, 240)
+    drawn = frame.mark(0.745, 0.966, "F") + frame.mark(0.87, 0.944, "A B C E here")
+
+    boxes = []
+    for x, y, anchor, words in re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]*>([^<]+)<', drawn
+    ):
+        start = float(x) - (8 * len(words) if anchor == "end" else 0)
+        boxes.append((start, start + 8 * len(words), float(y)))
+    (a, b, first), (c, d, second) = boxes
+    assert b <= c or d <= a or abs(first - second) >= 12
+    assert all(start >= 46 and end <= 470 for start, end, _ in boxes)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from threading import Barrier, get_ident
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,10 +32,14 @@ CHOICE = Choice("recall>=0.9", 0.25, 0.5, 0.9, 0.64, True, 100.0, 30.0)
 
 
 @pytest.fixture(scope="module")
-def filled(bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def filled(
+    bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory,
+    empty_store: Callable[[Path], Path],
+) -> Any:  # fmt: skip
     """A store with one version; making one takes a second."""
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
+        empty_store(home)
         patch.setenv("FRAUDRAY_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracking = Tracking()
@@ -166,6 +172,7 @@ def test_the_last_hundred_changes_are_kept(tracking: Tracking, client: MlflowCli
         )
         for number in range(1, 101)
     }
+    mlflow.set_tracking_uri(tracking.uri)  # a source of the form models:/... is looked up there
     client.create_registered_model("busy", past)
     client.create_model_version("busy", client.get_model_version(MODEL, "1").source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, get_args
 
 from hypothesis import settings
@@ -88,6 +89,37 @@ def test_a_version_waits_for_the_last_replica() -> None:
     assert rollout.plan.champion == version(2)
     assert rollout.plan.load == (version(2),)
     assert rollout.promotions == 1
+    assert rollout.replicas == dict.fromkeys(STAGES, 1)
+
+
+def test_replicas_follow_one_after_the_other() -> None:
+    rollout, replicas = a_graph()
+    assert rollout.followed == {stage: [] for stage in STAGES}
+    for number in (1, 2):
+        want(rollout, Wanted(version(number)))
+        turn(rollout, replicas, times=4)
+    assert rollout.followed == {stage: [version(2)] for stage in STAGES}
+    want(rollout, Wanted(version(3)))
+    turn(rollout, replicas, times=2)
+    turn(rollout, replicas[:1], times=2)
+    others = {stage: [version(2)] for stage in STAGES}
+    assert rollout.followed == others | {"ingress": [version(3)]}
+
+
+def test_a_failed_load_counts_once_however_often_it_is_reported() -> None:
+    clock = Clock()
+    rollout, replicas = a_graph(clock)
+    want(rollout, Wanted(version(1)))
+    turn(rollout, replicas)
+    replicas[2].broken = frozenset({"2"})
+    want(rollout, Wanted(version(2)))
+    turn(rollout, replicas, times=5)
+    assert rollout.failed_loads == Counter(model=1)
+    clock.now += RETRY
+    turn(rollout, replicas)
+    want(rollout, Wanted(version(2)), {version(2): "its files were changed"})
+    turn(rollout, replicas)
+    assert rollout.failed_loads == Counter(model=1, rollout=1)
 
 
 def test_an_old_version_stays_until_its_last_request_is_answered() -> None:

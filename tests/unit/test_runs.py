@@ -6,7 +6,7 @@ import pickle
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +27,8 @@ from tuning.runs import ChildRuns
 class Store:
     """A real SQLite store with a parent run, and what MLflow itself says of its children."""
 
-    def __init__(self, folder: Path) -> None:
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+    def __init__(self, file: Path) -> None:
+        self.uri = f"sqlite:///{file}"
         self.tracking = Tracking(self.uri)
         self.experiment = self.tracking.experiment("trials")
         self.client = MlflowClient(self.uri)
@@ -45,11 +45,13 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Callable[[Path], Path]
+) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("store")
         patch.setenv("FRAUDRAY_HOME", str(folder))
-        yield Store(folder)
+        yield Store(empty_store(folder))
 
 
 def _write(store: Store, parent: str, *records: RunRecord) -> ChildRuns:

@@ -15,7 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
+from training.data import check
 from training.errors import UsageError
+from training.scenarios import NEW_PATTERN, NEW_SHARE, SCENARIOS, befall
 from training.simulate import FRIENDLY, PATTERNS, simulate, write
 from training.spec import DatasetSpec
 
@@ -272,3 +274,23 @@ def test_a_good_model_finds_most_frauds_and_not_all(seed: int) -> None:
     linear.fit(X[fit], label[fit])
     linear_score = average_precision_score(label[test], linear.predict_proba(X[test])[:, 1])
     assert 0.4 < linear_score < score
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_scenario_changes_what_it_is_about_and_fits_the_spec(
+    scenario: str, payments: pd.DataFrame
+) -> None:
+    before = payments.copy()
+    frame = befall(payments, scenario, seed=1)
+
+    pd.testing.assert_frame_equal(payments, before)
+    pd.testing.assert_frame_equal(frame, befall(payments, scenario, seed=1))
+    assert check(frame, DatasetSpec.load("payments"), source=scenario).rejected.empty
+    if scenario == "broken-field":
+        assert frame["amount"].isna().all()
+        pd.testing.assert_frame_equal(frame.drop(columns="amount"), before.drop(columns="amount"))
+    else:
+        new = frame["fraudPattern"] == NEW_PATTERN
+        assert new.mean() == pytest.approx(NEW_SHARE, abs=0.01)
+        pd.testing.assert_frame_equal(frame[~new], before[~new])
+        assert not frame[new].equals(before[new])

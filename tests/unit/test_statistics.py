@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.delivery import LATENCY_EDGES, Delivery, latency_bucket
+from serve_app.delivery import LATENCY_EDGES, latency_bucket
 from serve_app.ledger import Ledger
-from serve_app.statistics import SCORE_EDGES, Window, percentile_ms
+from serve_app.statistics import SCORE_EDGES, Totals, Window, percentile_ms
 
 _names = count()
 
@@ -28,11 +28,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
-def delivered(ledger: Ledger) -> Delivery:
+def delivered(ledger: Ledger) -> Totals:
     delivery = ledger.take()
     assert delivery is not None
     ledger.acknowledge(delivery)
-    return delivery
+    return Totals.of(delivery)
 
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=4)

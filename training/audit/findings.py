@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from training.audit.probe import Probe
 from training.audit.profiles import ColumnProfile
-from training.reference import LARGE, MODERATE, Counts, Reference, chance
+from training.reference import Counts, Reference, chance, level
 from training.spec import HOUR_OF_DAY, Column
 
 SEPARATES = 0.95
@@ -230,14 +230,11 @@ def _later_word(name: str) -> str | None:
 
 def _drift(profile: ColumnProfile, parts: Mapping[str, Later]) -> Iterator[Finding]:
     name = profile.name
-    shifted = {
-        part: shift
-        for part, shift in profile.drift.items()
-        if shift > max(MODERATE, parts[part].chance[name])
-    }
+    levels = {part: level(s, parts[part].chance[name]) for part, s in profile.drift.items()}
+    shifted = [part for part, found in levels.items() if found != "steady"]
     if shifted:
-        told = " and ".join(f"the {part} rows (PSI {s:.2f})" for part, s in shifted.items())
-        large = max(shifted.values()) > LARGE
+        told = " and ".join(f"the {part} rows (PSI {profile.drift[part]:.2f})" for part in shifted)
+        large = "large" in levels.values()
         yield Finding(
             "warning" if large else "note", "drift", name,
             f"{name} is spread differently in {told} than in the training rows: a "

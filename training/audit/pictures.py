@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from training.audit.profiles import ColumnProfile, Histogram
+from training.bins import short
 from training.html import picture
 
 LEGITIMATE, FRAUD = "#a9c4e4", "#8f2313"
@@ -70,7 +71,7 @@ def _ranges(
     axes.stairs(legitimate, places, fill=True, color=LEGITIMATE, label="legitimate")
     axes.stairs(fraud, places, color=FRAUD, lw=1.6, label="fraud")
     ticks = np.unique(np.linspace(0, len(places) - 1, _TICKS).round().astype(int))
-    axes.set_xticks(ticks, [_short(shown.edges[i]) for i in ticks])
+    axes.set_xticks(ticks, [short(shown.edges[i]) for i in ticks])
     axes.set_xlabel(
         "log scale" if shown.log else "", fontsize=6, color="#5b6675", loc="right", labelpad=0
     )
@@ -99,7 +100,3 @@ def _values(
 
 def _cut(label: str) -> str:
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"

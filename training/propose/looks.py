@@ -241,6 +241,11 @@ class Looks:
         return named and self.within(0, 24)
 
     @property
+    def week(self) -> bool:
+        """Named like what follows the day of the week."""
+        return bool({"weekend", "weekday", "workday"} & {*self.words, self.compact})
+
+    @property
     def share(self) -> bool:
         """Named like a share of one, with values that can be one."""
         names = {"share", "probability", "prob", "fraction", "proportion"}

@@ -195,6 +195,8 @@ def _feature(look: Looks) -> tuple[dict[str, Any], str]:
     if look.booleans:
         often = str(look.counts.index[0]).lower() in ("1", "1.0", "true")
         column |= {"type": "boolean", "example": int(often)}
+        if look.week:
+            column["cycle"] = "week"
         return column, "Holds 0 and 1, or false and true."
     if look.numbers is None or look.names_rows:
         column |= {"type": "category", "example": str(look.counts.index[0])}
@@ -208,7 +210,7 @@ def _feature(look: Looks) -> tuple[dict[str, Any], str]:
     if low >= 0:
         column["minimum"] = 0
     if look.clock:
-        column |= {"maximum": 24, "unit": HOUR_OF_DAY}
+        column |= {"maximum": 24, "unit": HOUR_OF_DAY, "cycle": "day"}
         reason += "; an hour of the day by its name"
     elif look.share:
         column["maximum"] = 1

@@ -71,6 +71,9 @@ class Column(_Frozen):
         A number with a long tail: log, then standardised. Any other number is scaled to 0..1.
     categories
         Values to offer in a form. Others are allowed; a model treats those it never saw as none.
+    cycle
+        The field follows the time of day, or of the week: a part of one never spreads like all of
+        it, so how far it has drifted is told of a whole one.
     """
 
     role: Literal["feature", "timestamp", "entity", "annotation"] = "feature"
@@ -81,6 +84,7 @@ class Column(_Frozen):
     minimum: Number | None = None
     maximum: Number | None = None
     categories: tuple[str, ...] = ()
+    cycle: Literal["day", "week"] | None = None
     unit: str = ""
     description: str = ""
     example: Number | str | None = None

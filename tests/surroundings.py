@@ -1,0 +1,18 @@
+"""What the commands that tests start find around them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TOLD = ("RAY_", "MLFLOW_", "FRAUDRAY_")
+
+
+def bare(**further: str | Path) -> dict[str, str]:
+    """The environment of a command as a newcomer's shell would give it, and what is given here.
+
+    Nothing of Ray, MLflow or fraudray is in it: a test process that has joined a cluster itself has
+    been told of another token, another registry, or to stay on loopback.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_TOLD)}
+    return kept | {name: str(value) for name, value in further.items()}
