@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from ray._raylet import AuthenticationTokenLoader
 
 from fraudray import dashboard
 from fraudray.dashboard import Dashboard
@@ -21,7 +22,10 @@ Served = Callable[..., str]
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A server of the dashboard's paths: of the applications, the answers given, the last again."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Ray has read the mode as it was imported; where no cluster has left a token, it finds none.
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "ab" * 32)
+    tokens = AuthenticationTokenLoader.instance()
+    tokens.reset_cache()
     servers: list[ThreadingHTTPServer] = []
 
     def serve(*answers: tuple[int, str]) -> str:
@@ -50,6 +54,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     for server in servers:
         server.shutdown()
         server.server_close()
+    tokens.reset_cache()
 
 
 def test_it_is_asked_again_until_it_has_what_it_needs(served: Served) -> None:
