@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
-PATIENCE = 0.5
+PATIENCE = 3.0
 """Seconds that a page may take to answer before it counts as not running."""
 FRESH = 10.0
 """Seconds for which what was found counts."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from surroundings import bare
+from surroundings import alive, bare
 
 from fraudray import runtime
 
@@ -156,7 +156,7 @@ class Demo:
         finally:
             if self.process.poll() is None:
                 self.process.terminate()
-        return code, [p for p in started if p.is_running() and p.status() != "zombie"]
+        return code, alive(started)
 
 
 @pytest.fixture(scope="session")
@@ -311,12 +311,17 @@ class Served:
         """What it says of itself."""
         import httpx
 
-        return dict(httpx.get(f"{self.url}/v1/model").json())
+        return dict(httpx.get(f"{self.url}/v1/model", timeout=30).json())
 
-    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until something holds."""
+    def until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Wait until something holds; a question that gets no answer in time is asked again."""
+        import httpx
+
         deadline = time.monotonic() + seconds
-        while not holds():
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if holds():
+                    return
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.1)
 
@@ -526,10 +531,15 @@ class Sweep:
     log: Path
 
     def workers(self) -> list[psutil.Process]:
-        """The processes of this machine that trials run in."""
+        """The processes of this machine that trials run in at this moment."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        titles = {p: " ".join(p.cmdline()) for p in below if p.is_running()}
-        return [p for p, t in titles.items() if t.startswith("ray::") and ".train" in t]
+        found = []
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                title = " ".join(process.cmdline())
+                if title.startswith("ray::") and ".train" in title:
+                    found.append(process)
+        return found
 
     def wait(self, code: int = 0) -> str:
         """What it wrote to standard output, once it has ended."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 _TOLD = ("RAY_", "MLFLOW_", "FRAUDRAY_")
 
@@ -16,3 +20,13 @@ def bare(**further: str | Path) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_TOLD)}
     return kept | {name: str(value) for name, value in further.items()}
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that run still; one that has ended and that nobody has waited for does not."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

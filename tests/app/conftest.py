@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from surroundings import alive
 
 Start = Callable[[str, str], None]
 
@@ -50,4 +51,4 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
                     child.terminate()
             continue
         assert code in (0, 130)  # 130: it answered already but was not quite done starting
-        assert not [p for p in below if p.is_running() and p.status() != "zombie"]
+        assert not alive(below)

@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 from serve_app.client import Client
 from training.tracking import Tracking
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 
 def _tumours() -> pd.DataFrame:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from training.tracking import Tracking
 
 pytestmark = pytest.mark.slow
 
-ROWS = 250_000
+ROWS = 450_000
 ADDED = ["probability", "decision", "threshold", "model_version"]
 
 
@@ -63,27 +64,34 @@ class Place:
         job = prepare(source, self.folder / out, self.bundle.spec, **settings)
         return score_file(job, self.reference, workers=2, tell=tell)
 
-    def stop(self, number: int, piece: int, *arguments: str) -> tuple[int, str]:
-        """Start, wait for a piece to be kept, send a signal; exit code and what it said."""
+    def stop(self, number: int, piece: int, *arguments: str) -> tuple[int, str, int]:
+        """Start, wait for a piece to be kept, send a signal.
+
+        Its exit code, what it said, and how many pieces are kept.
+        """
         process = self.start(*arguments)
         out = self.folder / arguments[arguments.index("--out") + 1]
-        kept = out.with_name(f".{out.name}.unfinished") / f"{piece:08}.json"
+        unfinished = out.with_name(f".{out.name}.unfinished")
         deadline = time.monotonic() + 120
-        while not kept.exists():
+        while not (unfinished / f"{piece:08}.json").exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.005)
+        process.send_signal(signal.SIGSTOP)  # it must not finish while we look around
+        kept = len(list(unfinished.glob("0*.json")))
         below = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         _, err = process.communicate(timeout=120)
         _, alive = psutil.wait_procs(below, timeout=0 if number == signal.SIGKILL else 10)
         if number == signal.SIGKILL:  # nobody is left to end Ray's agents
             for process_below in alive:
-                process_below.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process_below.kill()
         else:
             assert not alive
         assert not out.exists()
-        return process.returncode, err
+        return process.returncode, err, kept
 
     def names(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
@@ -231,16 +239,16 @@ def test_a_run_killed_and_then_stopped_by_ctrl_c_ends_in_the_same_bytes(
 ) -> None:
     # As the cluster's: what is gone on with must be called the same.
     arguments = (str(place.folder / "payments.parquet"), "--out", "again.parquet")
-    code, _ = place.stop(signal.SIGKILL, 0, *arguments)
+    code, _, kept = place.stop(signal.SIGKILL, 0, *arguments)
     assert code == -signal.SIGKILL
-    code, told = place.stop(signal.SIGINT, 1, *arguments)
+    code, told, more = place.stop(signal.SIGINT, kept, *arguments)
     assert code == 130
-    assert "Going on with an earlier run: 100,000 rows" in told
+    assert f"Going on with an earlier run: {kept * 100_000:,} rows" in told
     assert "the same command goes on from here" in told
 
     result = place.score("payments.parquet", "again.parquet")
 
-    assert result.resumed >= 200_000
+    assert result.resumed >= more * 100_000 > kept * 100_000
     assert (result.rows, result.alerts) == (ROWS, scored.alerts)
     whole = (place.folder / "whole.parquet").read_bytes()
     assert (place.folder / "again.parquet").read_bytes() == whole

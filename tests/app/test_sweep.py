@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from surroundings import alive
 
 from training.simulate import simulate, write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 SPACE = """
 [sampling]
@@ -46,7 +47,7 @@ def test_a_sweep_whose_worker_and_driver_are_killed_ends_as_one_that_was_left_al
 ) -> None:
     killed = sweeps.start(f"{GRID} --name killed --json")
     sweeps.wait_for(killed, "killed", 3)
-    killed.workers()[0].kill()
+    _at_work(killed).kill()
     sweeps.wait_for(killed, "killed", 6)
     killed.process.kill()
     killed.process.wait()
@@ -89,7 +90,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
 
     assert "go on with `fraudray sweeps resume nightly`" in stopped.told
     assert "Traceback" not in stopped.told
-    assert not [p for p in below if p.is_running() and p.status() != "zombie"]
+    assert not alive(below)
     parent, children = sweeps.runs("nightly")
     assert parent.info.status == "KILLED"
     assert {run.info.status for run in children} <= {"FINISHED", "KILLED"}
@@ -139,7 +140,7 @@ def test_a_sweep_led_by_scores_is_pruned_watched_and_ended_by_its_budget(
         )  # fmt: skip
     try:
         sweep = sweeps.start(
-            "tune payments.csv --algorithm tpe --scheduler asha --time-budget 25 --name watched "
+            "tune payments.csv --algorithm tpe --scheduler asha --time-budget 60 --name watched "
             f"--metric cost_per_10000 --policy min-cost --metrics {metrics} --json"
         )
         seen = _watch(port, sweep)
@@ -165,6 +166,15 @@ def test_a_sweep_led_by_scores_is_pruned_watched_and_ended_by_its_budget(
     assert seen["fraudray_sweep_best_score"] >= best
     assert seen["fraudray_sweep_trial_seconds_count"] >= 1
     assert seen["rate(fraudray_sweep_reports_total[1m])"] > 0
+
+
+def _at_work(sweep: Any) -> psutil.Process:
+    """A process that trains; between two trials it does not."""
+    deadline = time.monotonic() + 60
+    while not (found := sweep.workers()):
+        assert time.monotonic() < deadline, sweep.told
+        time.sleep(0.02)
+    return found[0]
 
 
 def _watch(port: int, sweep: Any) -> dict[str, float]:

@@ -130,7 +130,7 @@ def test_a_server_killed_amid_a_stream_of_records_costs_and_doubles_nothing(
             server.kill()  # with a request on its way
             begun = time.monotonic()
             runs.write(_record(100 + number))
-            assert time.monotonic() - begun < 1, "the sweep waits for MLflow"
+            assert time.monotonic() - begun < 5, "the sweep waits for MLflow"
             while not runs.problem:
                 assert not runs.flush(1)
             assert server.url in runs.problem

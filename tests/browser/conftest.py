@@ -22,7 +22,7 @@ ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WAIT = 30_000
+WAIT = 90_000
 """Milliseconds that a page may take on a busy machine."""
 
 
@@ -76,7 +76,11 @@ def browser(require: Callable[[str], str]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+def opened(
+    browser: Any,
+    request: pytest.FixtureRequest,
+    alone: Any,  # noqa: ARG001  # so that tabs are closed before the page that they show
+) -> Iterator[Callable[..., Visit]]:
     """Open a page of the demo, or an address, in a context of its own; see `new_context`."""
     contexts = []
 

@@ -35,11 +35,11 @@ WAIT = 60_000
 """Milliseconds that a page may take on a busy machine."""
 
 
-def card(visit: Any, title: str | re.Pattern[str]) -> Any:
+def card(visit: Any, title: str | re.Pattern[str], timeout: float = WAIT) -> Any:
     """The card with this heading."""
     heading = visit.page.get_by_role("heading", name=title)
     found = visit.page.locator("section.fr-card").filter(has=heading).first
-    found.wait_for(timeout=WAIT)
+    found.wait_for(timeout=timeout)
     return found
 
 
@@ -172,7 +172,7 @@ def test_a_hundred_thousand_rows_are_scored_in_bounded_memory(
     visit = look("batch")
     drop(visit, path)
     visit.page.get_by_role("progressbar").wait_for()
-    card(visit, "100,000 payments scored").wait_for(timeout=300_000)
+    card(visit, "100,000 payments scored", timeout=240_000)
 
     assert len(download(visit, "Download the scored rows")) == 100_000
     assert visit.page.locator(".fr-sortable tbody tr").count() == 500
@@ -392,7 +392,11 @@ def test_live_counts_what_the_graph_was_asked_just_now(
     assert grafana.get_by_role("link").count() == 0
 
     page.get_by_label("Keep up to date").uncheck()
-    time.sleep(4)
+    asked, deadline = -1, time.monotonic() + 60
+    while asked != len(visit.requests):  # one of its looks may be on its way
+        assert time.monotonic() < deadline
+        asked = len(visit.requests)
+        page.wait_for_timeout(7000)
     client.predict_table(pa.Table.from_pandas(payments[inputs].head(7), preserve_index=False))
     time.sleep(5)
     assert page.get_by_text(f"{total + 7:,}", exact=True).count() == 0

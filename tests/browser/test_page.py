@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import expect
 from surroundings import bare
 
 from gradio_ui.score import EXAMPLES
@@ -91,11 +92,10 @@ def threshold(opened: Any) -> Any:
 def test_every_page_has_an_address_a_heading_and_the_navigation(opened: Any, path: str) -> None:
     visit = opened(path)
     visit.page.get_by_role("heading", level=1).first.wait_for()
+    names = ["Score", "Batch", "Threshold", "Model", "Experiments", "Live", "About"]
     links = visit.page.get_by_role("navigation").get_by_role("link")
-    assert links.all_inner_texts() == [
-        "Score", "Batch", "Threshold", "Model", "Experiments", "Live", "About",
-    ]  # fmt: skip
-    name = links.all_inner_texts()[PAGES.index(path)]
+    expect(links).to_have_text(names, timeout=60_000)
+    name = names[PAGES.index(path)]
     visit.page.wait_for_function("name => document.title === `${name} · fraudray`", arg=name)
     visit.assert_nothing_left_and_nothing_broke()
 

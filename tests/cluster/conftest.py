@@ -71,7 +71,7 @@ class Cluster:
         return self.nodes[1:]
 
     def start(self, workers: int) -> None:
-        """Start the head and so many workers at once; wait until every node has joined."""
+        """Start the head, then so many workers at once; wait until every node has joined."""
         self.data.mkdir()
         self.hidden[self.data] = None
         self.token_path.write_text(secrets.token_hex(32))
@@ -81,6 +81,8 @@ class Cluster:
             probe.bind((self.network.address, 0))
             self.port = probe.getsockname()[1]
         self._start("--head", f"--port={self.port}", "--include-dashboard=false")
+        # Ray gives a node 30 seconds to come up; three at once take a busy machine longer.
+        self.nodes[0].wait_for("Ray runtime started", 90)
         self.add(workers)
 
     def add(self, workers: int = 1) -> None:
@@ -124,7 +126,7 @@ def _hidden() -> dict[Path, None]:
     return dict.fromkeys(path for path in paths if path.exists())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(require: Callable[[str], str]) -> Iterator[Cluster]:
     """A running cluster of a head and two workers; it is taken down at the end of the tests."""
     require_namespaces(require)

@@ -225,7 +225,7 @@ def test_what_may_not_join_is_told_why_in_one_line(cluster, extra, version, insi
     assert named in said
     assert cluster.address in said
     assert said.count("\n") == 1
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
 
 
 def test_an_address_where_nothing_listens_is_tried_and_named(free_ports):
@@ -233,7 +233,7 @@ def test_an_address_where_nothing_listens_is_tried_and_named(free_ports):
     begun = time.monotonic()
     with pytest.raises(RuntimeProblem, match=rf"nothing answers at .*:{port}, tried for 1 s"):
         join(f"127.0.0.1:{port}", patience=1.0)
-    assert 0.4 < time.monotonic() - begun < 5
+    assert 0.4 < time.monotonic() - begun < 15
 
 
 @given(st.text().filter(lambda text: ":" not in text and text != "auto"))
