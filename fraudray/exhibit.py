@@ -13,6 +13,8 @@ from tuning.trials import ENDED, Trial
 
 PAUSE = 30.0
 """Seconds between two looks at a sweep that goes on."""
+DRAWING = 30.0
+"""Seconds for which the end waits until what is being drawn is drawn."""
 SHARE = 20
 """Pauses are so many times as long as what is drawn takes, since it takes that from the sweep."""
 
@@ -55,7 +57,7 @@ class Exhibit:
             yield
         finally:
             over.set()
-            thread.join(PAUSE)
+            thread.join(DRAWING)
 
     def _renew(
         self, facts: SweepFacts, trials: Callable[[], Sequence[Trial]], over: threading.Event

@@ -7,7 +7,9 @@ from typing import Final
 import pyarrow as pa
 from pyarrow import compute
 
-_FORMULA: Final = r"^\s*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
+# Arrow's \s knows fewer spaces than a spreadsheet may pass over.
+_SPACE: Final = r"[\s\x{0B}\x{1C}-\x{1F}\x{85}\p{Z}]"
+_FORMULA: Final = r"^" + _SPACE + r"*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 _NUMBER: Final = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
 
 

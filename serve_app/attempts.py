@@ -129,7 +129,7 @@ class Attempts(Generic[T]):
     def _read(self, response: httpx.Response) -> T:
         try:
             return self._asked.read(response.content)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
             told = self._told(response, f"{response.text[:200]} (expected {error})")
             raise ServiceError(told, 200) from None
 

@@ -126,6 +126,7 @@ class Graph:
         self._delivering = asyncio.Lock()
         self._tally = Tally()
         self._keeping: list[asyncio.Task[None]] = []
+        self._counting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Hold what is live; return when requests may come."""
@@ -142,6 +143,8 @@ class Graph:
         for task in self._keeping:
             task.cancel()
         await asyncio.gather(*self._keeping, *self._shadows, return_exceptions=True)
+        if self._counting is not None:  # it has taken payments from the tally
+            await self._counting
         await self._count()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP):
@@ -308,7 +311,8 @@ class Graph:
     async def _keep_counting(self) -> None:
         while True:
             await asyncio.sleep(COUNTING)
-            await self._count()
+            self._counting = asyncio.create_task(self._count())
+            await asyncio.shield(self._counting)
 
     async def _count(self) -> None:
         noted = self._tally.take()

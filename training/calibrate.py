@@ -77,7 +77,7 @@ class Sigmoid:
                 np.repeat([1, 0], len(label)),
                 sample_weight=np.concatenate([target, 1 - target]),
             )
-            if fitted.coef_[0, 0] > 0:
+            if fitted.coef_[0, 0] > _FLAT:
                 slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
         return cls("platt", slope, offset - slope * center)
 

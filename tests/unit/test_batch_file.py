@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gradio_ui.batch_run import EDGES, MOST_SHOWN, BatchRun
@@ -175,6 +176,7 @@ def test_what_a_spreadsheet_would_run_is_only_text_in_the_results(
 
 
 @given(st.lists(st.none() | st.text(max_size=12), min_size=1, max_size=20))
+@example([f"{space}=1" for space in map(chr, range(sys.maxunicode + 1)) if space.isspace()])
 def test_no_text_starts_a_formula_and_nothing_else_changes(texts: list[str | None]) -> None:
     safe = harmless(pa.chunked_array([pa.array(texts, pa.string())])).to_pylist()
 

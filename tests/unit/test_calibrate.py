@@ -69,6 +69,7 @@ def _brier(label: NDArray[np.int8], probability: NDArray[np.float64]) -> float:
 @given(rows=scored_rows())
 @example(rows=(np.array([0, 1], np.int8), np.array([0.5, 0.5])))
 @example(rows=(np.array([0, 1, 0, 1], np.int8), np.array([1.0, 0.0, 1.0, 0.0])))
+@example(rows=(np.array([0, 1, 0, 1], np.int8), np.array([0.5, 0.5, 0.25, 0.25])))
 def test_a_higher_score_never_gets_a_lower_probability(kind: str, rows: Rows) -> None:
     calibration = LEARN[kind](*rows)
     near = np.concatenate([np.nextafter(rows[1], 0), rows[1], np.nextafter(rows[1], 1)])

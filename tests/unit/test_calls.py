@@ -79,6 +79,13 @@ def test_every_request_gets_its_own_rows_whatever_travels_with_it(
     assert max(stages.sizes) <= calls.ROWS
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stalls while requests arrive must not make them late."""
+    monkeypatch.setattr(calls, "OVERDUE", 60.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_what_waits_goes_together() -> None:
     stages = Stages(seconds=0.01)
     run(stages, [1] * 100)
@@ -122,6 +129,7 @@ def test_one_call_that_does_not_come_back_holds_up_nobody_behind_it() -> None:
     assert second[0].tolist() == [1.0]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_beyond_what_may_wait_a_request_is_refused_at_once() -> None:
     stages = Stages(seconds=0.05)
     on_their_way = 1 + calls.SECOND

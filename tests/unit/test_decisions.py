@@ -480,8 +480,10 @@ def test_while_the_database_is_away_ledgers_keep_their_decisions(
 
 
 def test_nobody_waits_for_a_database_that_was_away_a_moment_ago(
-    log: DecisionLog, file: Path, new_ledger: Callable[..., Ledger]
-) -> None:
+    log: DecisionLog, file: Path, new_ledger: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(decision_log, "PAUSE", 30.0)
     log.stats()
     ledger = new_ledger()
     decide(ledger, ("a", [0.1]))

@@ -49,7 +49,7 @@ def keys(path: Path) -> Keys:
 
 def _soon(true: Callable[[], bool]) -> None:
     """A change of the file counts at the next look; a busy machine may take seconds for it."""
-    give_up = time.monotonic() + 3
+    give_up = time.monotonic() + 60
     while not true():
         assert time.monotonic() < give_up
         time.sleep(LOOK / 2)
@@ -132,7 +132,8 @@ def test_the_good_keys_outlive_a_damaged_file_which_is_told_once(
     _soon(lambda: keys.role(secret) == "caller" and bool(caplog.records))
     time.sleep(2 * LOOK)  # it is looked at again and told no more
     assert keys.role(secret) == "caller"
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    told = [record.levelno for record in caplog.records if record.name == "ray.serve"]
+    assert told == [logging.ERROR]
     assert "1 keys known before it stay good" in caplog.text
 
     path.write_bytes(good.replace(b"caller", b"operator"))

@@ -193,7 +193,7 @@ def test_of_promotions_at_the_same_moment_none_is_lost(
     def at_the_same_moment(*given: str) -> None:
         if get_ident() not in begun:
             begun.add(get_ident())
-            together.wait(10)
+            together.wait(60)
         set_alias(*given)
 
     monkeypatch.setattr(client, "set_registered_model_alias", at_the_same_moment)
