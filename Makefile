@@ -34,7 +34,7 @@ monitoring: setup  ## Watch what runs here: Prometheus (PROMETHEUS=path), and Gr
 	@exec $(BIN)/fraudray monitoring $(if $(PROMETHEUS),--prometheus "$(PROMETHEUS)")
 
 test: setup  ## Run every test that this machine can run
-	@$(BIN)/python -m pytest tests/unit tests/manifests tests/rules tests/scripts; status=$$?; \
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/manifests tests/rules tests/scripts; status=$$?; \
 	  $(BIN)/python -m pytest tests/app tests/browser tests/cluster && exit $$status
 
 lint: setup  ## Style, types and import contracts
@@ -46,8 +46,8 @@ lint: setup  ## Style, types and import contracts
 check: lint  ## What `lint` does, and the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow and not soak"
 
-soak: setup  ## The long runs: demos, millions of rows, a cluster that loses a node
-	@$(BIN)/python -m pytest -m soak -s tests/soak tests/cluster
+soak: setup  ## The long runs: demos, millions of rows, kills, a cluster that loses a node
+	@$(BIN)/python -m pytest -m soak -s tests
 
 honest-evaluation: setup  ## Leaky procedures beside an honest one: docs/honest-evaluation.md
 	@$(BIN)/python benchmarks/honest_evaluation.py

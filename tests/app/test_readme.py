@@ -50,8 +50,8 @@ def test_the_curl_of_the_readme_gets_an_answer_like_the_one_shown(demo: Any) -> 
     assert answered == printed
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.soak
+@pytest.mark.timeout(1500)
 def test_the_step_by_step_tour_runs_to_a_scored_file(
     tmp_path: Path, environment: dict[str, str], start: Any, free_ports: Any
 ) -> None:

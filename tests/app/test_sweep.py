@@ -42,6 +42,7 @@ def data(tmp_path: Path) -> None:
     (tmp_path / "space.toml").write_text(SPACE)
 
 
+@pytest.mark.soak
 def test_a_sweep_whose_worker_and_driver_are_killed_ends_as_one_that_was_left_alone(
     sweeps: Any,
 ) -> None:

@@ -195,6 +195,7 @@ def test_a_killed_driver_leaves_the_cluster_free(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_lost_node_is_noticed_and_another_may_come(cluster):
     lost, kept = cluster.workers[-1], cluster.workers[:-1]
     cluster.kill(lost)

@@ -13,7 +13,7 @@ from training.data import Dataset, check
 from training.simulate import simulate
 from training.spec import DatasetSpec
 
-# The same examples on every machine: a failure here is never a matter of luck.
+# The same examples on every machine, for the same code: some are made of the constants in it.
 settings.register_profile("unit", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("unit")
 
