@@ -176,7 +176,7 @@ def _interrupt(number: int, frame: Any) -> None:
 def end_children(patience: float = 10.0) -> None:
     """End every process below this one: asked first, killed after `patience` seconds."""
     deadline = time.monotonic() + patience
-    while children := psutil.Process().children(recursive=True):
+    while children := _below():
         late = time.monotonic() > deadline
         for child in children:
             try:
@@ -186,6 +186,16 @@ def end_children(patience: float = 10.0) -> None:
         psutil.wait_procs(children, timeout=1.0)
         if late and time.monotonic() > deadline + patience:
             return  # a process in the kernel's hands; nothing more can be done
+
+
+def _below() -> list[psutil.Process]:
+    """Every process below this one."""
+    me = psutil.Process()
+    if found := me.children(recursive=True):
+        return found
+    # What comes to this one from a parent that ends while we look is missed by the first look.
+    time.sleep(0.2)
+    return me.children(recursive=True)
 
 
 def start_ray(*, dashboard_port: int | None = None) -> None:

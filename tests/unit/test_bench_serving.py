@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
@@ -115,7 +115,10 @@ def test_an_answer_of_two_versions_is_seen() -> None:
         assert judge.wrong(1, right | wrong) is not None
 
 
-def test_the_load_sends_different_payments_and_counts_refusals(tmp_path: Path) -> None:
+def test_the_load_sends_different_payments_and_counts_refusals(
+    tmp_path: Path, require: Callable[[str], str]
+) -> None:
+    require("wrk")
     load = import_module("serving_load")
     got: set[bytes] = set()
 
@@ -140,8 +143,6 @@ def test_the_load_sends_different_payments_and_counts_refusals(tmp_path: Path) -
             found = load.wrk(
                 f"http://127.0.0.1:{server.server_port}/", path, connections=2, seconds=1
             )
-        except import_module("page").Broken as missing:
-            pytest.skip(str(missing))
         finally:
             server.shutdown()
 
