@@ -193,7 +193,8 @@ def _below() -> list[psutil.Process]:
     me = psutil.Process()
     if found := me.children(recursive=True):
         return found
-    # What comes to this one from a parent that ends while we look is missed by the first look.
+    # Of a parent that ends while we look psutil leaves out the children too; a moment later they
+    # are ours.
     time.sleep(0.2)
     return me.children(recursive=True)
 

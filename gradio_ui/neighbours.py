@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 PATIENCE = 3.0
-"""Seconds that a page may take to answer before it counts as not running."""
+"""Seconds that a page may take to answer before it counts as not running; MLflow's own may take
+more than one on a busy machine, and where nothing listens the answer is there at once."""
 FRESH = 10.0
 """Seconds for which what was found counts."""
 

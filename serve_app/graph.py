@@ -142,9 +142,8 @@ class Graph:
         await self._member.leave()
         for task in self._keeping:
             task.cancel()
-        await asyncio.gather(*self._keeping, *self._shadows, return_exceptions=True)
-        if self._counting is not None:  # it has taken payments from the tally
-            await self._counting
+        counting = [] if self._counting is None else [self._counting]
+        await asyncio.gather(*self._keeping, *counting, *self._shadows, return_exceptions=True)
         await self._count()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP):
@@ -311,6 +310,7 @@ class Graph:
     async def _keep_counting(self) -> None:
         while True:
             await asyncio.sleep(COUNTING)
+            # Its thread goes on in any case, and what it has taken from the tally would be lost.
             self._counting = asyncio.create_task(self._count())
             await asyncio.shield(self._counting)
 

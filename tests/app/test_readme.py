@@ -1,4 +1,4 @@
-"""The README keeps its word: every command in it is run."""
+"""The README keeps its word: every command in it is run, those of the tour by `make soak`."""
 
 from __future__ import annotations
 

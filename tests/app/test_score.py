@@ -67,7 +67,7 @@ class Place:
     def stop(self, number: int, piece: int, *arguments: str) -> tuple[int, str, int]:
         """Start, wait for a piece to be kept, send a signal.
 
-        Its exit code, what it said, and how many pieces are kept.
+        Its exit code, what it said, and how many pieces are kept then.
         """
         process = self.start(*arguments)
         out = self.folder / arguments[arguments.index("--out") + 1]
@@ -78,11 +78,11 @@ class Place:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGSTOP)  # it must not finish while we look around
-        kept = len(list(unfinished.glob("0*.json")))
         below = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         _, err = process.communicate(timeout=120)
+        kept = len(list(unfinished.glob("0*.json")))
         _, alive = psutil.wait_procs(below, timeout=0 if number == signal.SIGKILL else 10)
         if number == signal.SIGKILL:  # nobody is left to end Ray's agents
             for process_below in alive:

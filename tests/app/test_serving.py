@@ -494,9 +494,10 @@ def test_what_was_answered_is_in_the_decision_log_once_after_a_stop(served: Any)
             ).fetchall()
         )
     assert len(served.answered) > 100
-    # What is asked again after an ingress has died may stand there twice.
+    # What was asked again after an ingress had died may stand there twice, or not at all.
+    odd = {name for name, rows in served.answered if held.get(name) != rows}
+    assert odd <= served.doubtful
     missing = [name for name, rows in served.answered if held.get(name, 0) < rows]
-    assert set(missing) <= served.doubtful
     assert len(missing) <= lost
     lines = served.log.read_text()
     assert "Traceback" not in lines

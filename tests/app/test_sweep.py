@@ -48,7 +48,7 @@ def test_a_sweep_whose_worker_and_driver_are_killed_ends_as_one_that_was_left_al
 ) -> None:
     killed = sweeps.start(f"{GRID} --name killed --json")
     sweeps.wait_for(killed, "killed", 3)
-    _at_work(killed).kill()
+    _kill_at_work(killed)
     sweeps.wait_for(killed, "killed", 6)
     killed.process.kill()
     killed.process.wait()
@@ -169,13 +169,13 @@ def test_a_sweep_led_by_scores_is_pruned_watched_and_ended_by_its_budget(
     assert seen["rate(fraudray_sweep_reports_total[1m])"] > 0
 
 
-def _at_work(sweep: Any) -> psutil.Process:
-    """A process that trains; between two trials it does not."""
+def _kill_at_work(sweep: Any) -> None:
+    """Kill a process that trains; between two trials none does."""
     deadline = time.monotonic() + 60
     while not (found := sweep.workers()):
         assert time.monotonic() < deadline, sweep.told
         time.sleep(0.02)
-    return found[0]
+    found[0].kill()
 
 
 def _watch(port: int, sweep: Any) -> dict[str, float]:

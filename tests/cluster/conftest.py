@@ -126,9 +126,10 @@ def _hidden() -> dict[Path, None]:
     return dict.fromkeys(path for path in paths if path.exists())
 
 
+# Three nodes would take their share of the machine from all tests that follow.
 @pytest.fixture(scope="module")
 def cluster(require: Callable[[str], str]) -> Iterator[Cluster]:
-    """A running cluster of a head and two workers; it is taken down at the end of the tests."""
+    """A running cluster of a head and two workers; it is taken down at the end of a module."""
     require_namespaces(require)
     # Not pytest's own folder: the path of a socket has 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="fr") as folder:

@@ -137,10 +137,13 @@ REFUSED = (
     JOIN
     + """
 ray.__version__ = sys.argv[2] or ray.__version__
+begun = time.monotonic()
 try:
     join(sys.argv[1])
 except FraudrayError as error:
     print(error)
+# Ray finds out too, after 20 and 60 seconds.
+assert time.monotonic() - begun < 18
 """
 )
 
@@ -194,7 +197,6 @@ def test_a_killed_driver_leaves_the_cluster_free(cluster):
     assert free == whole == len(cluster.nodes)
 
 
-@pytest.mark.slow
 @pytest.mark.soak
 def test_a_lost_node_is_noticed_and_another_may_come(cluster):
     lost, kept = cluster.workers[-1], cluster.workers[:-1]
@@ -221,12 +223,10 @@ def test_a_lost_node_is_noticed_and_another_may_come(cluster):
     ids=["another token", "no token", "no authentication", "another Ray", "not a node"],
 )
 def test_what_may_not_join_is_told_why_in_one_line(cluster, extra, version, inside, named):
-    begun = time.monotonic()
     said = output(start(cluster, REFUSED, version, inside=inside, **extra))
     assert named in said
     assert cluster.address in said
     assert said.count("\n") == 1
-    assert time.monotonic() - begun < 60
 
 
 def test_an_address_where_nothing_listens_is_tried_and_named(free_ports):

@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app import exchange
@@ -380,7 +380,7 @@ def test_a_slow_answer_is_not_waited_for_longer_than_asked(ask: Ask) -> None:
     with pytest.raises(ServiceError, match=r"none within 0\.1 seconds") as caught:
         ask([says_nothing], "predict_one", PAYMENT, settings={"timeout": 0.1})
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 4  # httpx's own patience is five seconds
     assert caught.value.status is None
     assert ask([dawdles], "predict_one", PAYMENT) == ANSWER
 
@@ -489,6 +489,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
+@example(200, b'{"recorded": Infinity}', "", "feedback")
 @given(
     status=st.integers(200, 599),
     body=st.binary() | JSON_VALUES.map(lambda value: json.dumps(value).encode()),

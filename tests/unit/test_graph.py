@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 
 from serve_app import arrow
 from serve_app.keys import Keys
+from serve_app.tally import Noted
 from serve_app.versions import Challenge
 from training.bundle import ModelBundle
 from training.data import Dataset, records_of
@@ -287,6 +289,31 @@ def test_every_answer_is_counted_by_route_and_status(
             counts[key] = counts.get(key, 0) + int(buckets.sum())
     counts.pop(("/v1/stats", 200), None)  # brought with the next delivery, which may be over
     assert counts == {("/v1/predict", 200): 1, ("/v1/predict", 422): 1, ("other", 404): 1}
+
+
+def test_what_is_being_counted_as_a_graph_stops_is_counted(
+    local_graph: Make, bundles: dict[str, ModelBundle], fresh: Dataset,
+    records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    begun, count = Event(), Noted.counted
+
+    def slowly(noted: Noted) -> Any:
+        begun.set()
+        time.sleep(0.5)
+        return count(noted)
+
+    monkeypatch.setattr("serve_app.graph.COUNTING", 0.01)
+    monkeypatch.setattr(Noted, "counted", slowly)
+    bundle, one = bundles["xgboost"], fresh.take(np.arange(1)).columns
+    graph = local_graph()
+    graph.add("1", bundle)
+    graph.want("1")
+    with TestClient(graph, base_url="http://localhost") as client:
+        _until(client, lambda model: model["version"] == "1")
+        assert client.post("/v1/predict", json=records[0]).status_code == 200
+        assert begun.wait(60)
+    (seen,) = [d.seen["1"].counts for d in graph.deliveries if d.seen]
+    assert seen == bundle.reference.count(one, bundle.score(one))
 
 
 def _until(client: TestClient, holds: Callable[[dict[str, Any]], bool]) -> None:
