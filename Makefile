@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two tests at a time, each process taking what the other has left.
+IN_PAIRS := -n 2 --dist worksteal
 DATA ?=
 PROMETHEUS ?=
 ENGINE ?= docker
@@ -34,7 +36,7 @@ monitoring: setup  ## Watch what runs here: Prometheus (PROMETHEUS=path), and Gr
 	@exec $(BIN)/fraudray monitoring $(if $(PROMETHEUS),--prometheus "$(PROMETHEUS)")
 
 test: setup  ## Run every test that this machine can run
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/manifests tests/rules tests/scripts; status=$$?; \
+	@$(BIN)/python -m pytest $(IN_PAIRS) tests/unit tests/manifests tests/rules tests/scripts; status=$$?; \
 	  $(BIN)/python -m pytest tests/app tests/browser tests/cluster && exit $$status
 
 lint: setup  ## Style, types and import contracts
@@ -44,7 +46,7 @@ lint: setup  ## Style, types and import contracts
 	@$(BIN)/lint-imports
 
 check: lint  ## What `lint` does, and the fast tests
-	@$(BIN)/python -m pytest -q -m "not slow and not soak"
+	@$(BIN)/python -m pytest -q $(IN_PAIRS) -m "not slow and not soak"
 
 soak: setup  ## The long runs: demos, millions of rows, kills, a cluster that loses a node
 	@$(BIN)/python -m pytest -m soak -s tests
