@@ -41,7 +41,7 @@ MOST: Final = 0.05
 """Of the throughput, that monitoring may cost."""
 PATIENCE: Final = 60.0
 UNWATCHED: Final = Path(__file__).with_name("unwatched")
-"""On the path, has the graph count nothing."""
+"""On the path, has the graph tell Ray nothing and measure no drift."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ def _leg(case: Case, bodies: Path, watched: bool, seconds: float, warm: float) -
     with server.running(case) as url, _prometheus(case) if watched else nullcontext():
         wrk(f"{url}/predict", bodies, connections=MANY, seconds=warm)
         load = wrk(f"{url}/predict", bodies, connections=MANY, seconds=seconds)
-        if _counts(case) != watched:
-            raise Broken(f"the graph {'counts nothing' if watched else 'counts'}")
+        if _tells(case) != watched:
+            raise Broken(f"the graph tells {'nothing' if watched else 'Ray its metrics'}")
     return load
 
 
-def _counts(case: Case) -> bool:
+def _tells(case: Case) -> bool:
     """Whether the graph has metrics of its own."""
     listed = max(  # of a graph that was killed the list is left
         (case.folder / "monitoring" / "targets").glob("ray-*.json"),

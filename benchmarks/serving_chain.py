@@ -155,9 +155,8 @@ def main() -> None:
     runtime.prepare()
     with runtime.stoppable():
         try:
-            runtime.start_ray(
-                dashboard_port=runtime.free_ports(1)[0]
-            )  # as for the graph: with HAProxy
+            # As for the graph: with HAProxy.
+            runtime.start_ray(dashboard_port=runtime.free_ports(1)[0])
             serve.start(
                 proxy_location="HeadOnly",
                 http_options=HTTPOptions(host="127.0.0.1", port=given.port),

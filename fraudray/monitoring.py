@@ -284,7 +284,10 @@ class Monitoring:
 def shipped() -> Path:
     """Dashboards and rules: beside this module where it is installed, in a clone above it."""
     here = Path(__file__)
-    return next(p for p in (here.with_name("grafana"), here.parents[1] / "grafana") if p.is_dir())
+    for place in (here.with_name("grafana"), here.parents[1] / "grafana"):
+        if place.is_dir():
+            return place
+    raise runtime.RuntimeProblem("this installation has no dashboards and rules; install it anew")
 
 
 def grafana() -> tuple[Path, Path] | None:

@@ -183,10 +183,10 @@ def stale(root: Path = ROOT) -> Iterator[str]:
             yield name
 
 
-def _write(names: Iterable[str], root: Path = ROOT) -> None:
-    made = written(root)
+def _write(names: Iterable[str]) -> None:
+    made = written(ROOT)
     for name in names:
-        (root / name).write_text(made[name], "utf-8")
+        (ROOT / name).write_text(made[name], "utf-8")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Dataset:
     @property
     def bad_rows(self) -> int:
         """How many rows were set aside."""
-        return int(self.rejected["line"].nunique())
+        return bad_rows(self.rejected)
 
     def complaint(self) -> str:
         """How many rows break the spec, and the first problems."""
@@ -159,11 +159,16 @@ def set_aside(
         remove_rejected(target)
         return None
     written = write_rejected(rejected, target)
-    bad = int(rejected["line"].nunique())
+    bad = bad_rows(rejected)
     if not rows or bad > max_bad_share * (bad + rows):
         told = complaint(rejected, rows, source.name, spec)
         raise DataRefused(f"{told}; all are listed in {written}")
     return written
+
+
+def bad_rows(rejected: pd.DataFrame) -> int:
+    """How many rows were set aside; one that has several problems stands there several times."""
+    return int(rejected["line"].nunique())
 
 
 def complaint(rejected: pd.DataFrame, rows: int, source: str, spec: DatasetSpec) -> str:
@@ -172,7 +177,7 @@ def complaint(rejected: pd.DataFrame, rows: int, source: str, spec: DatasetSpec)
         f"line {p.line}: {p.column} should be {p.expectation}, is {p.value!r}"
         for p in rejected.head(_SHOWN).itertuples()
     )
-    bad = int(rejected["line"].nunique())
+    bad = bad_rows(rejected)
     return f"{source}: {bad:,} of {bad + rows:,} rows break the spec {spec.name!r} ({examples})"
 
 

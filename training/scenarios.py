@@ -1,7 +1,7 @@
 """What may become of payments after a model was trained, to try what watches it.
 
 A scenario changes simulated payments. Sent to a running graph, or given to `fraudray drift`, they
-must be noticed; docs/monitoring.md says by which alerts.
+must be noticed; docs/simulator.md says by which alerts.
 """
 
 from __future__ import annotations

@@ -34,8 +34,9 @@ def test_from_nothing_to_a_scored_payment(machine: Any, tmp_path: Path) -> None:
     assert "--cpus=4 --memory=8192" in started[0]
     assert '{"decision": 0, "probability": 0.25}' in done.stdout
     assert machine.asked == [f"Bearer {machine.secret('fraudray', 'smoke-key')['key']}"]
-    for port in re.findall(r"http://192\.168\.49\.2:(\S+)", done.stdout):
-        assert port.isdigit()
+    ports = re.findall(r"http://192\.168\.49\.2:(\S*)", done.stdout)
+    assert len(ports) == 4  # graph, page, Grafana, Prometheus
+    assert all(port.isdigit() for port in ports), ports
     (operator,) = (
         d for d in machine.cluster.of("Deployment") if d["metadata"]["name"] == "kuberay-operator"
     )

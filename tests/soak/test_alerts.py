@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,19 +108,19 @@ class Watch:
         Then others have their chance, those that are pending until they fire or no longer are.
         """
         before, seen, began = self._firing(), {}, time.monotonic()
-        worker = threading.Thread(target=work or (lambda: None))
-        worker.start()
         last = began
-        while time.monotonic() - began < PATIENCE:
-            for alert in self._firing() - before - seen.keys():
-                last = seen[alert] = time.monotonic()
-                print(f"  after {last - began:3.0f} s {alert[0]} {dict(alert[1])}", flush=True)
-            whole = expected <= {name for name, _ in seen} and not worker.is_alive()
-            quiet = time.monotonic() - last > QUIET and not self.prometheus.alerts("pending")
-            if whole and quiet:
-                break
-            time.sleep(1)
-        worker.join()
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work or (lambda: None))
+            while time.monotonic() - began < PATIENCE:
+                for alert in self._firing() - before - seen.keys():
+                    last = seen[alert] = time.monotonic()
+                    print(f"  after {last - began:3.0f} s {alert[0]} {dict(alert[1])}", flush=True)
+                whole = expected <= {name for name, _ in seen} and working.done()
+                quiet = time.monotonic() - last > QUIET and not self.prometheus.alerts("pending")
+                if whole and quiet:
+                    break
+                time.sleep(1)
+            working.result()
         return {name for name, _ in seen}
 
     def _firing(self) -> set[Alert]:
@@ -202,8 +203,10 @@ def test_a_bad_bundle_is_told(watch: Watch) -> None:
     def by_hand() -> None:
         """In MLflow, past all checks; and taken back."""
         name(served.damaged())
-        served.until(lambda: bool(served.model["failed"]))
-        name("1")
+        try:
+            served.until(lambda: bool(served.model["failed"]))
+        finally:
+            name("1")
 
     assert watch.begins({"FraudrayPromotionFailed"}, by_hand) == {"FraudrayPromotionFailed"}
     assert watch.callers.failed == []
@@ -244,6 +247,7 @@ def test_a_decision_log_that_cannot_be_written_is_told(watch: Watch) -> None:
 
 def test_overload_is_told(watch: Watch, require: Callable[[str], str], tmp_path: Any) -> None:
     print(f"\n{CONNECTIONS} callers with all payments of a month at once")
+    wrk = require("wrk")
     table = pa.Table.from_pylist(watch.callers.payments)
     body, script = tmp_path / "month.arrow", tmp_path / "post.lua"
     with pa.ipc.new_stream(body, table.schema) as stream:
@@ -257,7 +261,7 @@ def test_overload_is_told(watch: Watch, require: Callable[[str], str], tmp_path:
 
     def crowd() -> None:
         subprocess.run(
-            [require("wrk"), "-t1", f"-c{CONNECTIONS}", "-d90s", "--timeout", "30s", "-s",
+            [wrk, "-t1", f"-c{CONNECTIONS}", "-d90s", "--timeout", "30s", "-s",
              str(script), f"{watch.served.url}/v1/predict/batch"],
             check=True, capture_output=True,
         )  # fmt: skip

@@ -16,7 +16,7 @@ import pandas as pd
 from training.bundle import ModelBundle
 from training.checked import Part, checked_parts
 from training.convert import together
-from training.data import MAX_BAD_SHARE, Columns, require_share, set_aside
+from training.data import MAX_BAD_SHARE, Columns, bad_rows, require_share, set_aside
 from training.drift.measure import Drift, measure
 from training.errors import DataRefused
 from training.read import chunks
@@ -106,7 +106,7 @@ def drift_of(file: str, bundle: ModelBundle, *, max_bad_share: float = MAX_BAD_S
         source=source.name,
         counts=found.counts,
         drift=measure(bundle.reference, found.counts, skip=skip),
-        bad_rows=int(rejected["line"].nunique()),
+        bad_rows=bad_rows(rejected),
         rejected_file=written,
         begins=_iso(found.moments[0]) if found.moments else None,
         ends=_iso(found.moments[1]) if found.moments else None,
